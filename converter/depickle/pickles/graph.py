@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The inert graph: what a pickle would build, as values that cannot run.
+
+Scalars stand for themselves (`None`, `bool`, `int`, `float`, `str`, `bytes`). Everything that the pickle would
+have imported or called is one of the node types below; each knows the byte offset of the opcode that made it,
+counted in the decompressed stream. Shared references and cycles are kept: the same object is the same node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias, Union
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "Array",
+    "DictNode",
+    "Dtype",
+    "GlobalRef",
+    "ListNode",
+    "Node",
+    "NumpyScalar",
+    "Record",
+    "SetNode",
+    "TupleNode",
+    "Value",
+    "plain",
+]
+
+
+class GlobalRef:
+    """A (module, name) pair mentioned as data: a class, function or ufunc. Never imported."""
+
+    __slots__ = ("module", "name", "offset")
+
+    def __init__(self, module: str, name: str, offset: int) -> None:
+        self.module = module
+        self.name = name
+        self.offset = offset
+
+    @property
+    def path(self) -> str:
+        """``module.name``."""
+        return f"{self.module}.{self.name}"
+
+    def __repr__(self) -> str:
+        return f"GlobalRef({self.path})"
+
+
+class ListNode:
+    """A list."""
+
+    __slots__ = ("items", "offset")
+
+    def __init__(self, items: list[Value], offset: int) -> None:
+        self.items = items
+        self.offset = offset
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Value]:
+        return iter(self.items)
+
+    def __getitem__(self, index: int) -> Value:
+        return self.items[index]
+
+
+class TupleNode(ListNode):
+    """A tuple."""
+
+    __slots__ = ()
+
+
+class SetNode(ListNode):
+    """A set or frozenset; `items` holds each member once, in the order of the stream."""
+
+    __slots__ = ("frozen",)
+
+    def __init__(self, items: list[Value], offset: int, *, frozen: bool = False) -> None:
+        super().__init__(items, offset)
+        self.frozen = frozen
+
+
+class DictNode:
+    """A dict (or OrderedDict) with simple keys: scalars, `NumpyScalar`, or tuples of these as `TupleNode`.
+
+    `pairs` keeps the order of the stream with duplicate keys resolved as Python does (last value, first
+    place).
+    """
+
+    __slots__ = ("items", "offset")
+
+    def __init__(self, items: dict[object, Value], offset: int) -> None:
+        self.items = items
+        self.offset = offset
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.items
+
+    def get(self, key: object, default: Value = None) -> Value:
+        """The value under `key`, or `default`."""
+        return self.items.get(key, default)
+
+
+class Dtype:
+    """A numpy dtype: `descr` is what `numpy.dtype` accepts (a string, or a list of fields)."""
+
+    __slots__ = ("descr", "offset")
+
+    def __init__(self, descr: str | list[tuple[str, str]], offset: int) -> None:
+        self.descr = descr
+        self.offset = offset
+
+    def to_numpy(self) -> np.dtype[np.void]:
+        """The dtype, aligned as written; never an object dtype."""
+        return np.dtype(self.descr)  # type: ignore[return-value]  # descr was checked by the interpreter
+
+    @property
+    def is_object(self) -> bool:
+        """True for arrays of Python objects."""
+        return self.descr == "|O"
+
+
+class Array:
+    """A numpy array: dtype, shape and order, over bytes of the stream or, for object arrays, `objects`.
+
+    `subclass` is the recorded (module, name) where it is not numpy.ndarray (e.g. a memmap or masked array).
+    """
+
+    __slots__ = ("data", "dtype", "fortran", "objects", "offset", "shape")
+
+    def __init__(
+        self,
+        dtype: Dtype,
+        shape: tuple[int, ...],
+        data: memoryview | None,
+        objects: list[Value] | None,
+        offset: int,
+        *,
+        fortran: bool = False,
+    ) -> None:
+        self.dtype = dtype
+        self.shape = shape
+        self.data = data
+        self.objects = objects
+        self.offset = offset
+        self.fortran = fortran
+
+    @property
+    def is_object(self) -> bool:
+        """True where the elements are in `objects`, in C order of `shape` (or F order if `fortran`)."""
+        return self.objects is not None
+
+    def to_numpy(self) -> npt.NDArray[np.generic]:
+        """A read-only array over the bytes of the stream.
+
+        Raises:
+            TypeError: for an object array, which has no bytes.
+        """
+        if self.data is None:
+            raise TypeError("an object array has no bytes")
+        flat = np.frombuffer(self.data, dtype=self.dtype.to_numpy())
+        return flat.reshape(self.shape, order="F" if self.fortran else "C")
+
+
+class NumpyScalar:
+    """A numpy scalar of a plain dtype."""
+
+    __slots__ = ("data", "dtype", "offset")
+
+    def __init__(self, dtype: Dtype, data: bytes, offset: int) -> None:
+        self.dtype = dtype
+        self.data = data
+        self.offset = offset
+
+    def value(self) -> bool | int | float | complex | str | bytes:
+        """The scalar as a Python value."""
+        return np.frombuffer(self.data, dtype=self.dtype.to_numpy())[0].item()  # type: ignore[no-any-return]
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.value() == (other.value() if isinstance(other, NumpyScalar) else other))
+
+    def __hash__(self) -> int:
+        return hash(self.value())
+
+
+class Record:
+    """An object that the pickle would have created: its class, how, with which arguments and state.
+
+    `how` is ``newobj`` (class.__new__(*args)), ``reduce`` (callable(*args)), or ``reconstructor``
+    (copyreg._reconstructor). `listitems` / `dictitems` hold what APPENDS / SETITEMS gave to it.
+    """
+
+    __slots__ = ("args", "dictitems", "how", "kwargs", "listitems", "module", "name", "offset", "state")
+
+    def __init__(self, module: str, name: str, how: str, args: tuple[Value, ...], offset: int) -> None:
+        self.module = module
+        self.name = name
+        self.how = how
+        self.args = args
+        self.kwargs: dict[str, Value] = {}
+        self.state: Value = None
+        self.listitems: list[Value] | None = None
+        self.dictitems: dict[object, Value] | None = None
+        self.offset = offset
+
+    @property
+    def cls(self) -> str:
+        """``module.name`` of the class or callable."""
+        return f"{self.module}.{self.name}"
+
+    def attrs(self) -> dict[str, Value]:
+        """The instance attributes of the state: its dict, or both halves of a (dict, slots) pair."""
+        state = self.state
+        if isinstance(state, DictNode):
+            return {key: value for key, value in state.items.items() if isinstance(key, str)}
+        if isinstance(state, TupleNode) and len(state) == 2:
+            merged: dict[str, Value] = {}
+            for half in state:
+                if isinstance(half, DictNode):
+                    merged |= {key: value for key, value in half.items.items() if isinstance(key, str)}
+            return merged
+        return {}
+
+    def get(self, name: str, default: Value = None) -> Value:
+        """One attribute, or `default`."""
+        return self.attrs().get(name, default)
+
+    def __repr__(self) -> str:
+        return f"Record({self.cls} at {self.offset})"
+
+
+Node: TypeAlias = Union[GlobalRef, ListNode, DictNode, Dtype, Array, NumpyScalar, Record]  # noqa: UP007
+Value: TypeAlias = Union[Node, None, bool, int, float, complex, str, bytes]  # noqa: UP007
+
+
+def plain(value: Value) -> Value:
+    """`value`, with a numpy scalar turned into the Python scalar it holds."""
+    return value.value() if isinstance(value, NumpyScalar) else value
