@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`depickle scan`: the gate alone. Nothing is unpickled, nothing that a file names is imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import ConverterError
+from ..pickles import scan
+from ..pickles.findings import Finding, Severity, Verdict
+from ..reports.scan import FileReport, as_json, as_sarif, as_text
+from ..sources import find_legacy_files, read_source
+from ._common import (
+    Exit,
+    exit_zero_option,
+    finish,
+    format_option,
+    output_option,
+    refusals_to_exit_codes,
+    talk,
+    write_answer,
+)
+
+__all__ = ["command", "scan_file"]
+
+
+def scan_file(path: Path) -> FileReport:
+    """The gate's report about one file; a file that cannot be read is a report too."""
+    try:
+        source = read_source(path)
+    except ConverterError as error:
+        finding = Finding(rule=error.code, severity=Severity.ERROR, message=str(error), remedy=error.next_step)
+        return FileReport(
+            path=str(path),
+            sha256="",
+            verdict=Verdict.UNREADABLE,
+            container="unknown",
+            writer={},
+            findings=(finding,),
+        )
+    result = scan(source.data)
+    return FileReport(
+        path=str(path),
+        sha256=source.sha256,
+        verdict=result.verdict,
+        container=result.container,
+        writer=dict(result.writer),
+        findings=tuple(result.findings),
+    )
+
+
+@click.command("scan")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@format_option("text", "json", "sarif")
+@output_option
+@exit_zero_option
+@refusals_to_exit_codes
+def command(paths: tuple[Path, ...], output_format: str, output: Path | None, exit_zero: bool) -> None:
+    """Say what loading each legacy file would do, without loading it.
+
+    PATHS are files, or folders that are searched for .pkl, .pickle, .joblib, .sav and .p files, compressed or
+    not. Exits 0 only if every file is accepted, 10 otherwise, 3 if there is none.
+    """
+    files: list[Path] = []
+    for path in paths:
+        files += find_legacy_files(path) if path.is_dir() else [path]
+    reports = [scan_file(path) for path in files]
+    match output_format:
+        case "json":
+            write_answer(as_json(reports), output)
+        case "sarif":
+            write_answer(as_sarif(reports), output)
+        case _:
+            write_answer(as_text(reports), output)
+    if not reports:
+        talk("nothing to scan: no legacy files under the given paths")
+        finish(Exit.NOTHING_TO_DO, exit_zero=exit_zero)
+    clean = all(report.verdict is Verdict.ACCEPTED for report in reports)
+    finish(Exit.OK if clean else Exit.GATE_REFUSED, exit_zero=exit_zero)
