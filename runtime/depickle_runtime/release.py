@@ -1,0 +1,518 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The signed index of a store: bytes in, values out; no disk, no clock, no network.
+
+Rules, in the order in which `verify_release` applies them:
+
+1. the envelope is strict canonical JSON, base64 re-encodes to itself, the payload type is ours
+2. signatures are checked over the exact payload bytes before the payload is parsed (DSSE)
+3. the trusted keys choose the algorithm; distinct owners are counted against the policy's threshold
+4. a signature that names a trusted key and does not verify refuses the release, whatever else it carries
+5. the payload is strict JSON and equals its own canonical re-encoding
+6. store name, least serial, floor, same payload for the same serial, serial jump, issue time, expiry
+7. every artefact comes with its metadata file and its record, and every current model is an artefact
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+import msgspec
+from securesystemslib import exceptions as sslib_exceptions
+from securesystemslib.dsse import Envelope
+from securesystemslib.signer import Signature  # type: ignore[attr-defined]  # re-exported without __all__
+
+from . import _strict_json
+from .errors import ExpiredError, ReleaseError, RollbackError, SignatureError
+from .trust import (
+    MAX_SERIAL_JUMP,
+    PolicyTrust,
+    Secret,
+    SecretTrust,
+    Serial,
+    StoreName,
+    Timestamp,
+    Trust,
+    UnsafeNoTrust,
+    parse_timestamp,
+)
+
+__all__ = [
+    "DEFAULT_LIFETIME",
+    "MAX_RELEASE_BYTES",
+    "NAME",
+    "PAYLOAD_TYPE",
+    "WARN_FRACTION",
+    "FileEntry",
+    "Floor",
+    "Release",
+    "Revocation",
+    "SignedRelease",
+    "artefact_stem",
+    "describe_file",
+    "encode_envelope",
+    "encode_release",
+    "pae",
+    "parse_envelope",
+    "record_name",
+    "verify_release",
+]
+
+PAYLOAD_TYPE = "application/vnd.depickle.release+json"
+MAX_RELEASE_BYTES = 64 * 1024 * 1024
+"""About 100,000 files at 500 bytes of payload each, in base64."""
+MAX_SIGNATURES = 64
+MAX_FILE_SIZE = 2 * 1024 * 1024 * 1024
+"""Protocol Buffers cap an ONNX message at 2 GiB."""
+DEFAULT_LIFETIME = timedelta(days=90)
+WARN_FRACTION = 0.8
+"""Share of its lifetime after which a release asks to be renewed."""
+MAX_CLOCK_SKEW = timedelta(hours=1)
+"""A release issued further ahead than this says that one of the two clocks is wrong."""
+
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+"""Names of the store: no separators, no leading dot, nothing that needs quoting."""
+_FILE = r"\A(\.metadata/)?[A-Za-z0-9_-][A-Za-z0-9._-]{0,159}\Z"
+_SIGNATURE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_ARTEFACT_SUFFIXES = (".onnx", ".skops")
+
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+Sha512 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{128}\Z")]
+Name = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}\Z")]
+FileName = Annotated[str, msgspec.Meta(pattern=_FILE)]
+
+
+class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a file of the store must be: two digests and a size."""
+
+    sha256: Sha256
+    sha512: Sha512
+    size: Annotated[int, msgspec.Meta(ge=0, le=MAX_FILE_SIZE)]
+
+
+class Revocation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An artefact that must not load any more, by digest; never taken back."""
+
+    sha256: Sha256
+    reason: Annotated[str, msgspec.Meta(max_length=512)]
+    at: Timestamp
+
+
+class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The signed index: which files make up the store, which model is current for a symbol."""
+
+    schema_version: Literal[1]
+    store_name: StoreName
+    serial: Serial
+    issued: Timestamp
+    expires: Timestamp
+    current: dict[Name, Name]
+    """Symbol to stem of its current model."""
+    files: dict[FileName, FileEntry]
+    """Store-relative name to what the file must be."""
+    revocations: list[Revocation]
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """The highest release seen: its serial and the SHA-256 of its payload."""
+
+    serial: int
+    payload_sha256: str
+
+
+_SEAL = object()
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRelease:
+    """A release that verified; only `verify_release` builds one."""
+
+    release: Release
+    payload_sha256: str
+    signers: tuple[str, ...]
+    """Owners whose signatures verified; ``MODEL_SECRET_KEY`` for an HMAC; empty where nothing was checked."""
+    expires: datetime
+    warnings: tuple[str, ...]
+    seal: object
+
+    def __post_init__(self) -> None:
+        if self.seal is not _SEAL:
+            raise ReleaseError("A signed release comes from verify_release only", code="DP100")
+
+    def entry(self, name: str) -> FileEntry | None:
+        """The signed entry of a file, or None."""
+        return self.release.files.get(name)
+
+
+def artefact_stem(name: str) -> str | None:
+    """Stem of an artefact's name, or None where the name is not one of an artefact."""
+    for suffix in _ARTEFACT_SUFFIXES:
+        if name.endswith(suffix) and len(name) > len(suffix) and "/" not in name:
+            return name[: -len(suffix)]
+    return None
+
+
+def record_name(stem: str) -> str:
+    """Store-relative name of the conversion record of a stem."""
+    return f".metadata/{stem}.conversion.json"
+
+
+def describe_file(data: bytes) -> FileEntry:
+    """The entry that pins these bytes."""
+    return FileEntry(
+        sha256=hashlib.sha256(data).hexdigest(), sha512=hashlib.sha512(data).hexdigest(), size=len(data)
+    )
+
+
+def encode_release(release: Release) -> bytes:
+    """Encode a release as its canonical payload, after checking it as a reader will.
+
+    Args:
+        release: the release.
+
+    Raises:
+        ReleaseError: DP103 or DP115, no reader would accept it.
+
+    Returns:
+        The payload, ready to be signed.
+    """
+    payload = _strict_json.canonical(msgspec.to_builtins(release))
+    _parse_payload(payload)
+    return payload
+
+
+def pae(payload: bytes) -> bytes:
+    """The bytes that a signature covers: DSSE pre-authentication encoding of payload type and payload."""
+    return Envelope(payload, PAYLOAD_TYPE, {}).pae()
+
+
+def encode_envelope(payload: bytes, signatures: Mapping[str, bytes]) -> bytes:
+    """Encode the file `release.json`.
+
+    Args:
+        payload: the canonical payload.
+        signatures: key identifier to signature.
+
+    Returns:
+        The envelope, canonical JSON and a line end.
+    """
+    envelope = Envelope(
+        payload,
+        PAYLOAD_TYPE,
+        {keyid: Signature(keyid, sig.hex()) for keyid, sig in sorted(signatures.items())},
+    )
+    return _strict_json.canonical(envelope.to_dict()) + b"\n"
+
+
+def _malformed(found: str, code: str = "DP102") -> ReleaseError:
+    return ReleaseError(
+        "The release is not a well-formed envelope",
+        code=code,
+        found=found,
+        expected="a DSSE envelope as depickle writes it",
+        where="release.json",
+        next_step="restore release.json from the publishing host, or publish again",
+    )
+
+
+class _Sig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    keyid: str
+    sig: str
+
+
+class _Dsse(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    payload: str
+    payload_type: str
+    signatures: list[_Sig]
+
+
+def parse_envelope(data: bytes) -> tuple[bytes, dict[str, bytes]]:
+    """Parse `release.json` strictly; nothing of it is believed yet.
+
+    Args:
+        data: the file.
+
+    Raises:
+        ReleaseError: DP102, malformed or not canonical; DP114, another payload type.
+
+    Returns:
+        The payload bytes, and signatures by key identifier.
+    """
+    envelope = _strict_json.decode_as(
+        _Dsse, data, max_bytes=MAX_RELEASE_BYTES, where="release.json", error=ReleaseError, code="DP102"
+    )
+    if envelope.payload_type != PAYLOAD_TYPE:
+        raise _malformed(f"payload type {ascii(envelope.payload_type)[:80]}", "DP114")
+    if len(envelope.signatures) > MAX_SIGNATURES:
+        raise _malformed(f"{len(envelope.signatures)} signatures")
+    payload = _base64(envelope.payload)
+    signatures: dict[str, bytes] = {}
+    for entry in envelope.signatures:
+        if not _SIGNATURE_ID.fullmatch(entry.keyid) or entry.keyid in signatures:
+            raise _malformed("a key identifier that is malformed or stands twice")
+        signatures[entry.keyid] = _base64(entry.sig)
+    if encode_envelope(payload, signatures) != data:
+        raise _malformed("an envelope that is not in canonical form")
+    return payload, signatures
+
+
+def _base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text.encode("ascii"), validate=True)
+    except (binascii.Error, ValueError):
+        raise _malformed("text that is not base64") from None
+
+
+def _parse_payload(payload: bytes) -> Release:
+    release = _strict_json.decode_as(
+        Release, payload, max_bytes=MAX_RELEASE_BYTES, where="release.json", error=ReleaseError, code="DP103"
+    )
+    if _strict_json.canonical(msgspec.to_builtins(release)) != payload:
+        raise _malformed("a payload that is not in canonical form", "DP103")
+    problem = _inconsistency(release)
+    if problem:
+        raise ReleaseError(
+            "The release contradicts itself",
+            code="DP115",
+            found=problem,
+            where="release.json",
+            next_step="publish again with a current depickle",
+        )
+    return release
+
+
+def _inconsistency(release: Release) -> str:
+    issued, expires = parse_timestamp(release.issued), parse_timestamp(release.expires)
+    if issued is None or expires is None or expires <= issued:
+        return "an expiry that is not after the issue"
+    files = release.files
+    for name in files:
+        if name.startswith(".metadata/"):
+            if name == ".metadata/release.json" or not name.endswith(".json"):
+                return f"the file {name}, which a release cannot pin"
+            continue
+        stem = artefact_stem(name)
+        if stem is None or not NAME.fullmatch(name):
+            return f"the file {name}, which is no artefact"
+        for companion in (f".metadata/{name}.json", record_name(stem)):
+            if companion not in files:
+                return f"{name} without {companion}"
+    for symbol, stem in release.current.items():
+        if f"{stem}.onnx" not in files:
+            return f"{stem} as the current model of {symbol}, without its artefact"
+    return ""
+
+
+def verify_release(
+    envelope: bytes, *, trust: Trust, floor: Floor | None, now: datetime, max_serial_jump: int | None = None
+) -> SignedRelease:
+    """Verify `release.json` against the verifier's own trust and memory.
+
+    Args:
+        envelope: the file.
+        trust: what it must carry.
+        floor: the highest release seen, or None on first use.
+        now: the time, with a zone.
+        max_serial_jump: cap on the step over the floor; the policy's, or the default, where None.
+
+    Raises:
+        ReleaseError: DP102, DP103, DP114, DP115 malformed; DP107 another store; DP112 issued in the future.
+        SignatureError: DP104 no trusted signature; DP105 one does not verify; DP106 threshold not reached;
+            DP116 no HMAC; DP117 an HMAC that the secret does not give.
+        RollbackError: DP108 below the floor; DP109 another payload for the same serial; DP110 jump beyond
+            the cap; DP113 below the policy's least serial.
+        ExpiredError: DP111.
+
+    Returns:
+        The release, verified.
+    """
+    payload, signatures = parse_envelope(envelope)
+    signers = _check_signatures(payload, signatures, trust, now)
+    release = _parse_payload(payload)
+    digest = hashlib.sha256(payload).hexdigest()
+    if isinstance(trust, PolicyTrust):
+        _check_policy(release, trust)
+        if max_serial_jump is None:
+            max_serial_jump = trust.policy.max_serial_jump
+    if floor is not None:
+        _check_floor(release, digest, floor, MAX_SERIAL_JUMP if max_serial_jump is None else max_serial_jump)
+    expires, warnings = _check_time(release, now)
+    return SignedRelease(
+        release=release,
+        payload_sha256=digest,
+        signers=signers,
+        expires=expires,
+        warnings=warnings,
+        seal=_SEAL,
+    )
+
+
+def _refuse_signature(code: str, found: str, expected: str, next_step: str) -> SignatureError:
+    return SignatureError(
+        "Model signature verification failed",
+        code=code,
+        found=found,
+        expected=expected,
+        where="release.json",
+        next_step=next_step,
+    )
+
+
+def _check_signatures(
+    payload: bytes, signatures: Mapping[str, bytes], trust: Trust, now: datetime
+) -> tuple[str, ...]:
+    if isinstance(trust, UnsafeNoTrust):
+        return ()
+    text = pae(payload)
+    if isinstance(trust, SecretTrust):
+        _check_hmac(text, signatures, trust.secret)
+        return ("MODEL_SECRET_KEY",)
+    owners: set[str] = set()
+    expired_owners: set[str] = set()
+    for key in trust.keys:
+        signature = signatures.get(key.keyid)
+        if signature is None:
+            continue
+        try:
+            key.key.verify_signature(Signature(key.keyid, signature.hex()), text)
+        except sslib_exceptions.VerificationError:  # UnverifiedSignatureError is one
+            raise _refuse_signature(
+                "DP105",
+                f"a signature that the key of {key.owner} did not make",
+                "a signature of this very payload",
+                "restore release.json from the publishing host, or publish again",
+            ) from None
+        (owners if key.valid_at(now) else expired_owners).add(key.owner)
+    threshold = trust.policy.threshold
+    if len(owners) < threshold:
+        if not owners and not expired_owners:
+            raise _refuse_signature(
+                "DP104",
+                f"no signature by a key of the policy, {len(signatures)} by others",
+                f"signatures of {threshold} of {_listing({key.owner for key in trust.keys})}",
+                "publish with a key of the policy, or deploy the policy that holds the publisher's key",
+            )
+        lapsed = (
+            f", and of {_listing(expired_owners)} by keys no longer or not yet valid"
+            if expired_owners
+            else ""
+        )
+        raise _refuse_signature(
+            "DP106",
+            f"signatures of {len(owners)} owners{lapsed}",
+            f"signatures of {threshold} distinct owners",
+            "have further owners approve the release",
+        )
+    if trust.secret is not None:
+        _check_hmac(text, signatures, trust.secret)
+        return (*sorted(owners), "MODEL_SECRET_KEY")
+    return tuple(sorted(owners))
+
+
+def _check_hmac(text: bytes, signatures: Mapping[str, bytes], secret: Secret) -> None:
+    signature = signatures.get(secret.keyid)
+    if signature is None:
+        other = any(keyid.startswith("hmac-sha256-") for keyid in signatures)
+        raise _refuse_signature(
+            "DP116",
+            "an HMAC under another secret" if other else "no HMAC",
+            "an HMAC under MODEL_SECRET_KEY",
+            "check that MODEL_SECRET_KEY is the one that the store was published with, or publish again",
+        )
+    if not hmac.compare_digest(signature, secret.release_hmac(text)):
+        raise _refuse_signature(
+            "DP117",
+            "an HMAC of another payload",
+            "the HMAC of this very payload",
+            "restore release.json from the publishing host, or publish again",
+        )
+
+
+def _listing(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "nobody"
+
+
+def _check_policy(release: Release, trust: PolicyTrust) -> None:
+    if release.store_name != trust.policy.store_name:
+        raise ReleaseError(
+            "The release is one of another store",
+            code="DP107",
+            found=release.store_name,
+            expected=trust.policy.store_name,
+            where="release.json",
+            next_step="check ML_MODELS_DIR against ML_TRUST_POLICY",
+        )
+    if release.serial < trust.policy.least_serial:
+        raise RollbackError(
+            "The release is older than the policy admits",
+            code="DP113",
+            found=f"serial {release.serial}",
+            expected=f"at least {trust.policy.least_serial}",
+            where="release.json",
+            next_step="deploy the current store",
+        )
+
+
+def _check_floor(release: Release, digest: str, floor: Floor, cap: int) -> None:
+    if release.serial < floor.serial:
+        raise RollbackError(
+            "The release is older than one already seen",
+            code="DP108",
+            found=f"serial {release.serial}",
+            expected=f"at least {floor.serial}",
+            where="release.json",
+            next_step="deploy the current store; to go back to older models, publish them as a new release",
+        )
+    if release.serial == floor.serial and digest != floor.payload_sha256:
+        raise RollbackError(
+            "Two different releases have one serial",
+            code="DP109",
+            found=f"serial {release.serial} with payload {digest[:16]}…",
+            expected=f"payload {floor.payload_sha256[:16]}…, as seen before",
+            where="release.json",
+            next_step="find out who signed the second one; then publish a release with a higher serial",
+        )
+    if release.serial - floor.serial > cap:
+        raise RollbackError(
+            "The serial jumps further than is admitted",
+            code="DP110",
+            found=f"serial {release.serial}",
+            expected=f"at most {floor.serial + cap}",
+            where="release.json",
+            next_step="find out who signed this release; raise max_serial_jump in the policy if it is honest",
+        )
+
+
+def _check_time(release: Release, now: datetime) -> tuple[datetime, tuple[str, ...]]:
+    issued, expires = parse_timestamp(release.issued), parse_timestamp(release.expires)
+    if issued is None or expires is None:  # `_inconsistency` refused this already; narrows the types
+        raise _malformed("a time that is none", "DP103")
+    if issued > now + MAX_CLOCK_SKEW:
+        raise ReleaseError(
+            "The release was issued in the future",
+            code="DP112",
+            found=release.issued,
+            expected=f"at most one hour after {now:%Y-%m-%dT%H:%M:%SZ}",
+            where="release.json",
+            next_step="check the clock of this host and of the publishing host",
+        )
+    if now >= expires:
+        raise ExpiredError(
+            "The release has expired; nothing new loads",
+            code="DP111",
+            found=f"expired {release.expires}",
+            expected=f"an expiry after {now:%Y-%m-%dT%H:%M:%SZ}",
+            where="release.json",
+            next_step="publish again; that renews the release",
+        )
+    if now >= issued + (expires - issued) * WARN_FRACTION:
+        return expires, (f"the release expires {release.expires}; publish again to renew it",)
+    return expires, ()
