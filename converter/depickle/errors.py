@@ -47,9 +47,7 @@ class GateRefusedError(ConverterError):
         where: str = "",
         next_step: str = "",
     ) -> None:
-        super().__init__(
-            message, code=code, found=found, expected=expected, where=where, next_step=next_step
-        )
+        super().__init__(message, code=code, found=found, expected=expected, where=where, next_step=next_step)
         self.findings = findings
 
 

@@ -58,8 +58,8 @@ class ReferenceRows:
 def read_reference_rows(path: Path) -> ReferenceRows:
     """Read rows from a ``.csv``, ``.npz`` or ``.parquet`` file.
 
-    A CSV has a header line; empty cells are missing values. An npz holds one two-dimensional array, named ``X``
-    if there are several, and may name its columns in ``names``. Parquet needs the extra ``tables``.
+    A CSV has a header line; empty cells are missing values. An npz holds one two-dimensional array, named
+    ``X`` if there are several, and may name its columns in ``names``. Parquet needs the extra ``tables``.
 
     Raises:
         ConverterError: DP820 where the file cannot be read as rows of numbers.
@@ -89,7 +89,9 @@ def _read_csv(path: Path, data: bytes) -> tuple[tuple[str, ...] | None, npt.NDAr
         raise _unreadable(path, "no rows under a header line")
     header = tuple(cell.strip() for cell in rows[0])
     try:
-        values = np.array([[float(cell) if cell.strip() else np.nan for cell in row] for row in rows[1:] if row])
+        values = np.array(
+            [[float(cell) if cell.strip() else np.nan for cell in row] for row in rows[1:] if row]
+        )
     except ValueError as error:
         raise _unreadable(path, str(error)) from error
     if values.ndim != 2 or values.shape[1] != len(header):
@@ -127,7 +129,8 @@ def _read_parquet(path: Path, data: bytes) -> tuple[tuple[str, ...] | None, npt.
     try:
         table = pq.read_table(io.BytesIO(data))
         columns = [
-            table.column(name).to_numpy(zero_copy_only=False).astype(np.float64) for name in table.column_names
+            table.column(name).to_numpy(zero_copy_only=False).astype(np.float64)
+            for name in table.column_names
         ]
     except (pa.ArrowException, ValueError, TypeError, OSError) as error:
         raise _unreadable(path, str(error)) from error

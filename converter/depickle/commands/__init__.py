@@ -31,7 +31,9 @@ class _LazyGroup(click.Group):
         return command
 
 
-@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(
+    cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print the answer only.")
 @click.version_option(version("depickle"), prog_name="depickle")
 def main(quiet: bool) -> None:

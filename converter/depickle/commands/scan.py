@@ -31,7 +31,9 @@ def scan_file(path: Path) -> FileReport:
     try:
         source = read_source(path)
     except ConverterError as error:
-        finding = Finding(rule=error.code, severity=Severity.ERROR, message=str(error), remedy=error.next_step)
+        finding = Finding(
+            rule=error.code, severity=Severity.ERROR, message=str(error), remedy=error.next_step
+        )
         return FileReport(
             path=str(path),
             sha256="",

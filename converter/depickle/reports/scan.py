@@ -130,7 +130,8 @@ def as_sarif(files: Sequence[FileReport]) -> str:
                     }
                 },
                 "artifacts": [
-                    {"location": {"uri": _uri(file.path)}, "hashes": {"sha-256": file.sha256}} for file in files
+                    {"location": {"uri": _uri(file.path)}, "hashes": {"sha-256": file.sha256}}
+                    for file in files
                 ],
                 "results": results,
             }
