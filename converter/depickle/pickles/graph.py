@@ -119,7 +119,7 @@ class Dtype:
 
     def to_numpy(self) -> np.dtype[np.void]:
         """The dtype, aligned as written; never an object dtype."""
-        return np.dtype(self.descr)  # type: ignore[return-value]  # descr was checked by the interpreter
+        return np.dtype(self.descr)
 
     @property
     def is_object(self) -> bool:

@@ -16,6 +16,7 @@ __all__ = [
     "CANONICAL_MODULES",
     "FORBIDDEN_NAMES",
     "FORBIDDEN_ROOTS",
+    "LANGUAGE_TYPES",
     "is_library_module",
     "is_plain_name",
 ]
@@ -80,6 +81,16 @@ BASE_RULES |= {
     ("sklearn.utils", "Bunch"): "mapping",
 }
 
+#: Types of the language that a model may mention (``dtype=float``, ``defaultdict(int)``); creating nothing.
+LANGUAGE_TYPES = frozenset(
+    (module, name)
+    for module in ("builtins", "__builtin__")
+    for name in (
+        *("object", "int", "float", "bool", "str", "dict", "list", "tuple"),
+        *("bytes", "bytearray", "set", "frozenset", "complex", "unicode", "long"),
+    )
+)
+
 #: Roots of modules out of which no policy may admit anything: each starts processes, opens files or sockets,
 #: compiles code, or calls what it is given.
 FORBIDDEN_ROOTS = frozenset(
@@ -93,7 +104,7 @@ FORBIDDEN_ROOTS = frozenset(
     setuptools shelve shlex shutil signal site smtplib socket socketserver sqlite3 ssl subprocess sys sysconfig
     tarfile telnetlib tempfile test threading _thread timeit torch trace traceback tracemalloc turtle types urllib
     urllib2 uuid venv warnings weakref webbrowser winreg wsgiref xml xmlrpc zipapp zipfile zipimport
-    """.split()
+    """.split()  # noqa: SIM905  (a list this long reads better as text)
 )
 
 #: Single names that no policy may admit although their library is admitted: each runs or reaches what it is given.
@@ -132,7 +143,7 @@ _LIBRARY_ROOTS = frozenset(
     threadpoolctl toolz torch torchvision tornado tqdm transformers typing_extensions tzdata tzlocal ujson urllib3
     uvicorn uvloop vectorbt watchdog werkzeug wheel wrapt xarray xgboost yaml yfinance zmq zstandard
     depickle depickle_runtime
-    """.split()
+    """.split()  # noqa: SIM905  (a list this long reads better as text)
 )
 _PYTHON2_MODULES = frozenset(
     """
@@ -141,7 +152,7 @@ _PYTHON2_MODULES = frozenset(
     asynchat smtpd pipes crypt nis spwd telnetlib imghdr sndhdr xdrlib cgi cgitb nntplib uu audioop chunk msilib
     ossaudiodev sunau aifc mailcap lib2to3 parser symbol formatter macpath binhex dummy_threading _dummy_thread
     nt posix winreg msvcrt
-    """.split()
+    """.split()  # noqa: SIM905  (a list this long reads better as text)
 )
 _STDLIB = (frozenset(sys.stdlib_module_names) | _PYTHON2_MODULES | FORBIDDEN_ROOTS) - {"__main__"}
 

@@ -20,7 +20,7 @@ import msgspec
 
 from depickle_runtime.errors import ConfigurationError
 
-from .names import BASE_RULES, FORBIDDEN_NAMES, FORBIDDEN_ROOTS, is_plain_name
+from .names import BASE_RULES, FORBIDDEN_NAMES, FORBIDDEN_ROOTS, LANGUAGE_TYPES, is_plain_name
 
 __all__ = [
     "GlobalEntry",
@@ -98,10 +98,9 @@ def parse_policy_file(data: bytes, *, where: str = "policy") -> PolicyFile:
             raise ConfigurationError(
                 "Policy entry is not an exact name with a role", code="DP921", where=where, found=path
             )
-        base = (entry.module, entry.name) in BASE_RULES
-        if not base and (
-            entry.module.partition(".")[0] in FORBIDDEN_ROOTS or (entry.module, entry.name) in FORBIDDEN_NAMES
-        ):
+        pair = (entry.module, entry.name)
+        plain = pair in BASE_RULES or (pair in LANGUAGE_TYPES and entry.roles == ("data",))
+        if not plain and (entry.module.partition(".")[0] in FORBIDDEN_ROOTS or pair in FORBIDDEN_NAMES):
             raise ConfigurationError(
                 "Policy entry names something that no policy may admit",
                 code="DP921",
@@ -187,7 +186,7 @@ class Policy:
 def shipped_families() -> tuple[PolicyFile, ...]:
     """The files in ``policies/``, `base` first."""
     folder = resources.files(__package__) / "policies"
-    names = sorted((item.name for item in folder.iterdir() if item.name.endswith(".json")))
+    names = sorted(item.name for item in folder.iterdir() if item.name.endswith(".json"))
     names.sort(key=lambda name: name != "base.json")
     return tuple(parse_policy_file((folder / name).read_bytes(), where=name) for name in names)
 
