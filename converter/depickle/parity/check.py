@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the original and the new model on the same rows and turns the answers into evidence, or a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from depickle_runtime.record import InputContract, ParityRecord, ProbeRows, ProofRecord, Task
+from depickle_runtime.session import Answers, OnnxSession
+
+from ..errors import ParityError
+from ..sandbox import ReferenceAnswers
+from .compare import NamedRows, Outcome, compare_answers
+
+__all__ = ["Evidence", "check_parity", "is_admissible"]
+
+PROBES_PER_SET = 3
+"""Stored probe rows from each set; a handful is enough to notice another build, and cheap at every load."""
+
+MAX_PROBES = 12
+
+Label = int | float | str | bool
+Reference = Callable[[npt.NDArray[np.float64]], ReferenceAnswers]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What parity established, ready for the record."""
+
+    parity: ParityRecord
+    probes: ProbeRows
+    certified_fraction: float | None
+    """Share of the rows that the certificate covers, over the user's rows if given, else over all; None without."""
+
+
+def is_admissible(rows: npt.NDArray[np.float64], contract: InputContract) -> npt.NDArray[np.bool_]:
+    """Which rows the contract lets through, [N]; the original refuses the others and the runtime must too."""
+    keep = np.ones(rows.shape[0], dtype=np.bool_)
+    if not contract.allow_nan:
+        keep &= ~np.isnan(rows).any(axis=1)
+    if not contract.allow_infinite:
+        keep &= ~np.isinf(rows).any(axis=1)
+    if contract.max_abs is not None:
+        with np.errstate(invalid="ignore"):
+            keep &= ~(np.abs(rows) > float.fromhex(contract.max_abs)).any(axis=1)
+    return keep
+
+
+def check_parity(
+    sets: Sequence[NamedRows],
+    *,
+    reference: Reference,
+    session: OnnxSession,
+    contract: InputContract,
+    task: Task,
+    classes: Sequence[Label] | None,
+    proof: ProofRecord | None,
+    reference_description: str,
+    users_rows: bool,
+    conditions: dict[str, str],
+    where: str,
+) -> Evidence:
+    """Compare the answers on every set of rows.
+
+    Args:
+        sets: rows to answer; those that the contract does not admit are left out.
+        reference: asks the original, in the writer's library versions.
+        session: the new model.
+        contract: which rows are admissible.
+        task: what the model does.
+        classes: labels in class order; None for a regressor.
+        proof: what translation validation walked, or None.
+        reference_description: who gave the reference answers.
+        users_rows: True where one of the sets is the user's own.
+        conditions: dtype, threads and seed, for the record.
+        where: name of the source, for the error.
+
+    Raises:
+        ParityError: DP701 where a label differs, DP702 where a regressor or outlier score does.
+    """
+    outcomes: list[Outcome] = []
+    probe_rows: list[npt.NDArray[np.float64]] = []
+    certified_rows = admitted_rows = 0
+    for rows in sets:
+        admitted = NamedRows(rows.name, rows.values[is_admissible(rows.values, contract)])
+        if admitted.values.shape[0] == 0:
+            continue
+        original = reference(admitted.values)
+        answers = session.run(admitted.values)
+        certified = _certified(answers)
+        if certified is not None and (not users_rows or rows.name == "reference"):
+            certified_rows += int(certified.sum())
+            admitted_rows += certified.size
+        outcome = compare_answers(
+            admitted,
+            reference_labels=None if task == "regressor" else original.predict,
+            labels=_labels(answers, classes, original.predict.dtype) if classes is not None else None,
+            certified=certified,
+            reference_probabilities=_double(original.predict_proba),
+            probabilities=_double(answers.probabilities),
+            reference_scores=_double(original.predict if task == "regressor" else original.decision_function),
+            scores=_double(answers.scores),
+        )
+        if outcome.first_flip is not None:
+            raise _flip(outcome, admitted, original, answers, classes, where)
+        if task != "classifier" and (outcome.rows.max_ulp_scores or 0) > MAX_REGRESSOR_ULP:
+            raise ParityError(
+                "The new model does not give the same numbers",
+                code="DP702",
+                where=f"{where}, rows {rows.name}",
+                found=f"{outcome.rows.max_ulp_scores} units in the last place apart",
+                expected=f"at most {MAX_REGRESSOR_ULP}",
+                next_step="report the model family; the original is untouched",
+            )
+        outcomes.append(outcome)
+        take = np.linspace(0, admitted.values.shape[0] - 1, num=min(PROBES_PER_SET, admitted.values.shape[0]))
+        probe_rows += list(admitted.values[take.astype(np.int64)])
+    if not outcomes:
+        raise ParityError(
+            "No admissible row to compare the models on",
+            code="DP703",
+            where=where,
+            found="0 rows",
+            expected="at least one row that the original accepts",
+            next_step="depickle migrate --reference-rows rows.csv",
+        )
+    return Evidence(
+        parity=ParityRecord(
+            reference=reference_description,
+            rows=[outcome.rows for outcome in outcomes],
+            label_flips=sum(outcome.rows.label_flips for outcome in outcomes),
+            proof=proof,
+            reference_rows=users_rows,
+            conditions=conditions,
+        ),
+        probes=_probes(np.array(probe_rows[:MAX_PROBES]), session),
+        certified_fraction=certified_rows / admitted_rows if admitted_rows else None,
+    )
+
+
+MAX_REGRESSOR_ULP = 4
+"""Units in the last place: what exp of another library build may differ by; sums of trees differ by none."""
+
+
+def _certified(answers: Answers) -> npt.NDArray[np.bool_] | None:
+    if answers.margin is None or answers.bound is None:
+        return None
+    return np.asarray(answers.margin > answers.bound, dtype=np.bool_).reshape(-1)
+
+
+def _labels(
+    answers: Answers, classes: Sequence[Label], like: np.dtype[np.generic]
+) -> npt.NDArray[np.generic] | None:
+    if answers.class_index is None:
+        return None
+    table = np.array(classes) if like.kind in "US" else np.array(classes, dtype=like)
+    return table[answers.class_index]
+
+
+def _double(values: npt.NDArray[np.generic] | None) -> npt.NDArray[np.float64] | None:
+    return None if values is None else np.asarray(values, dtype=np.float64)
+
+
+def _probes(rows: npt.NDArray[np.float64], session: OnnxSession) -> ProbeRows:
+    answers = session.run(rows)
+    return ProbeRows(
+        rows=[[_hex(value) for value in row] for row in rows],
+        class_index=None if answers.class_index is None else [int(index) for index in answers.class_index],
+        probabilities=_hex_rows(answers.probabilities),
+        scores=_hex_rows(answers.scores),
+    )
+
+
+def _hex_rows(values: npt.NDArray[np.floating] | None) -> list[list[str]] | None:  # type: ignore[type-arg]  # any width
+    if values is None:
+        return None
+    return [[_hex(value) for value in row] for row in np.asarray(values, dtype=np.float64).reshape(len(values), -1)]
+
+
+def _hex(value: float) -> str:
+    return "nan" if value != value else float(value).hex()  # noqa: PLR0124
+
+
+def _flip(
+    outcome: Outcome,
+    rows: NamedRows,
+    original: ReferenceAnswers,
+    answers: Answers,
+    classes: Sequence[Label] | None,
+    where: str,
+) -> ParityError:
+    index = outcome.first_flip or 0
+    new = "nothing"
+    if answers.class_index is not None and classes is not None:
+        new = str(classes[int(answers.class_index[index])])
+    return ParityError(
+        "The new model gives another label than the original",
+        code="DP701",
+        where=f"{where}, rows {rows.name}, row {index}",
+        found=f"{outcome.rows.label_flips} of {outcome.rows.rows} labels differ, the first {new}",
+        expected=str(original.predict[index]),
+        next_step="nothing was published and the original is untouched; report the model family",
+    )
