@@ -34,7 +34,7 @@ import numpy.typing as npt
 
 from .errors import FeatureError
 
-__all__ = ["PRICE_COLUMNS", "Bars", "read_bars", "timeframe"]
+__all__ = ["PRICE_COLUMNS", "Bars", "candle_list", "read_bars", "timeframe"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -92,9 +92,14 @@ def timeframe(market_data: object, name: str) -> object | None:
         ``"H1"``; None where there is no such timeframe.
 
     Raises:
-        FeatureError: DP202 where two keys name the timeframe.
+        FeatureError: DP202 where two keys name the timeframe, DP201 where the mapping cannot be read.
     """
-    frames = _timeframes(market_data)
+    try:
+        frames = _timeframes(market_data)
+    except FeatureError:
+        raise
+    except Exception as error:  # the mapping may be the caller's own class
+        raise _unreadable(error, _WHERE) from error
     if frames is None:
         return market_data if name.upper() == "H1" else None
     return frames.get(name.upper())
@@ -140,13 +145,30 @@ def read_bars(source: object, *, tail: int | None = None, where: str = _WHERE) -
     except FeatureError:
         raise
     except Exception as error:  # a duck-typed source runs the caller's code, which may raise anything
-        raise FeatureError(
-            "Market data could not be read",
-            code="DP201",
-            found=type(error).__name__,
-            where=where,
-            next_step=_HINT,
-        ) from error
+        raise _unreadable(error, where) from error
+
+
+def candle_list(source: object) -> object:
+    """The list ``candles`` of an object that has one; anything else as it is.
+
+    Raises:
+        FeatureError: DP201 where the attribute cannot be read.
+    """
+    try:
+        candles = getattr(source, "candles", None)
+    except Exception as error:  # a property of the caller's own class
+        raise _unreadable(error, _WHERE) from error
+    return source if candles is None or callable(candles) else candles
+
+
+def _unreadable(error: Exception, where: str) -> FeatureError:
+    return FeatureError(
+        "Market data could not be read",
+        code="DP201",
+        found=type(error).__name__,
+        where=where,
+        next_step=_HINT,
+    )
 
 
 def _last(bars: Bars, tail: int) -> Bars:
@@ -163,9 +185,7 @@ def _last(bars: Bars, tail: int) -> Bars:
 
 def _columns(source: object, tail: int | None, where: str) -> dict[str, npt.NDArray[Any]]:
     """Canonical column name to array of the last `tail` values, from whichever form `source` has."""
-    candles = getattr(source, "candles", None)
-    if candles is not None and not callable(candles):
-        source = candles
+    source = candle_list(source)
     if isinstance(source, np.ndarray):
         if source.dtype.names is None:
             raise FeatureError(

@@ -53,6 +53,7 @@ class Catalogue:
         self._name = name
         self._digest = digest
         self._definitions = MappingProxyType(by_name)
+        self._warm_ups = {definition.name: definition.warm_up for definition in definitions}
 
     @property
     def name(self) -> str:
@@ -84,13 +85,16 @@ class Catalogue:
         try:
             return self._definitions[name]
         except KeyError:
-            raise FeatureError(
-                "The catalogue has no such feature",
-                code="DP211",
-                found=repr(name)[:80],
-                where=self._name,
-                next_step="see docs/features.md for its names",
-            ) from None
+            raise self._unknown(name) from None
+
+    def _unknown(self, name: object) -> FeatureError:
+        return FeatureError(
+            "The catalogue has no such feature",
+            code="DP211",
+            found=repr(name)[:80],
+            where=self._name,
+            next_step="see docs/features.md for its names",
+        )
 
     def warm_up(self, names: Sequence[str]) -> int:
         """How many bars a row of these features needs.
@@ -98,7 +102,10 @@ class Catalogue:
         Raises:
             FeatureError: DP211 for an unknown name.
         """
-        return max((self[name].warm_up for name in names), default=1)
+        try:
+            return max((self._warm_ups[name] for name in names), default=1)
+        except KeyError as error:
+            raise self._unknown(error.args[0]) from None
 
     def row(self, bars: Bars, names: Sequence[str]) -> npt.NDArray[np.float64]:
         """The features at the last bar, in the order of `names`; each of them finite.
@@ -147,8 +154,11 @@ class Catalogue:
 
     def _values(self, bars: Bars, names: Sequence[str]) -> list[float]:
         evaluation = Evaluation(bars)
-        definitions = [self[name] for name in names]
-        return [evaluation.value(definition.formula, definition.guard) for definition in definitions]
+        definitions, warm_ups = self._definitions, self._warm_ups
+        return [
+            evaluation.value(definitions[name].formula, definitions[name].guard, warm_ups[name])
+            for name in names
+        ]
 
 
 class _Window:

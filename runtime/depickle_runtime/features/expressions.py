@@ -178,12 +178,20 @@ class Evaluation:
             )
         self._bars = bars
         self._calls: dict[tuple[Any, ...], tuple[float, ...]] = {}
+        self._stats: dict[Stat, float] = {}
+        self._guards: dict[Guard, bool] = {}
         self._log_returns: FloatArray | None = None
 
-    def value(self, expression: Expression, guard: Guard | None = None) -> float:
-        """The expression's value, or NaN where it is undefined on these bars."""
-        if len(self._bars) < bars_needed(expression, guard) or (guard is not None and self._flat(guard)):
+    def value(self, expression: Expression, guard: Guard | None, needed: int) -> float:
+        """The expression's value, or NaN where it is undefined on these bars; `needed` is its `bars_needed`."""
+        if len(self._bars) < needed:
             return math.nan
+        if guard is not None:
+            flat = self._guards.get(guard)
+            if flat is None:
+                flat = self._guards[guard] = self._flat(guard)
+            if flat:
+                return math.nan
         value = self._evaluate(expression)
         return value if math.isfinite(value) else math.nan
 
@@ -193,27 +201,33 @@ class Evaluation:
                 return expression
             case Bar(column=column, back=back):
                 return float(self._series(column)[-1 - back])
-            case Stat(name=name, series=series, bars=bars):
-                window = self._series(series)[-bars:]
-                match name:
-                    case "max":
-                        return float(window.max())
-                    case "min":
-                        return float(window.min())
-                    case "mean":
-                        return float(window.mean())
-                    case "sample_std":
-                        return float(window.std(ddof=1))
-                    case "population_std":
-                        return float(window.std())
-                    case _:
-                        assert_never(name)
+            case Stat():
+                value = self._stats.get(expression)
+                if value is None:
+                    value = self._stats[expression] = self._statistic(expression)
+                return value
             case Ta():
                 return self._indicator(expression)
             case Op(sign=sign, left=left, right=right):
                 return _arithmetic(sign, self._evaluate(left), self._evaluate(right))
             case _:
                 assert_never(expression)
+
+    def _statistic(self, stat: Stat) -> float:
+        window = self._series(stat.series)[-stat.bars :]
+        match stat.name:
+            case "max":
+                return float(window.max())
+            case "min":
+                return float(window.min())
+            case "mean":
+                return float(window.mean())
+            case "sample_std":
+                return float(window.std(ddof=1))
+            case "population_std":
+                return float(window.std())
+            case _:
+                assert_never(stat.name)
 
     def _series(self, name: Series) -> FloatArray:
         match name:
