@@ -182,7 +182,7 @@ def _hex_rows(values: npt.NDArray[np.floating] | None) -> list[list[str]] | None
 
 
 def _hex(value: float) -> str:
-    return "nan" if value != value else float(value).hex()  # noqa: PLR0124
+    return "nan" if value != value else float(value).hex()
 
 
 def _flip(
