@@ -53,7 +53,7 @@ THREAD_VARIABLES = (
 EXIT_NOT_CONFINED = 81
 EXIT_TRIPWIRE = 82
 
-Policy = Mapping[tuple[str, str], str]
+Policy = Mapping[Tuple[str, str], str]  # noqa: UP006  # evaluated by Python 3.8
 """Exact (module, name) as the stream spells it → ``serve``, ``standin`` or ``array``."""
 
 
