@@ -25,7 +25,7 @@ def parse_label_map(text: str) -> dict[str, Signal]:
     """Parse ``0=sell,1=wait,2=buy``.
 
     Raises:
-        ConfigurationError: DP920 where it is not of that form.
+        ConfigurationError: DP931 where it is not of that form.
     """
     mapping: dict[str, Signal] = {}
     for part in text.split(","):
@@ -34,7 +34,7 @@ def parse_label_map(text: str) -> dict[str, Signal]:
         if not separator or chosen is None or not label.strip() or label.strip() in mapping:
             raise ConfigurationError(
                 "The label map cannot be read",
-                code="DP920",
+                code="DP931",
                 where="--label-map",
                 found=part or "nothing",
                 expected="LABEL=sell|wait|buy, once per label, separated by commas",

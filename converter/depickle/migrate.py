@@ -88,6 +88,7 @@ class Plan:
     model: TypedModel
     emitted: EmittedModel
     label_map: list[Signal] | None
+    training_date: datetime | None
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,7 @@ def plan_model(source: SourceFile, options: MigrationOptions) -> Plan:
         model=model,
         emitted=emitted,
         label_map=signals,
+        training_date=training_date,
     )
 
 
@@ -335,6 +337,7 @@ def _record(
         ],
         parity=evidence.parity,
         probes=evidence.probes,
+        trained_at=None if plan.training_date is None else utc_text(plan.training_date),
     )
 
 

@@ -176,3 +176,5 @@ class ConversionRecord(_Value):
     findings: list[RecordFinding]
     parity: ParityRecord
     probes: ProbeRows
+    trained_at: str | None = None
+    """When the original was trained, by its own word or its file name; UTC."""

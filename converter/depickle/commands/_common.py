@@ -100,7 +100,7 @@ def write_answer(text: str, output: Path | None) -> None:
     except OSError as error:
         raise ConfigurationError(
             "The report cannot be written",
-            code="DP910",
+            code="DP930",
             where=str(output),
             found=error.strerror or type(error).__name__,
             next_step="choose another path for --output",

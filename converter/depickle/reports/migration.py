@@ -10,7 +10,15 @@ import msgspec
 
 from .escape import escape
 
-__all__ = ["MigrationRow", "PlanRow", "as_json_lines", "as_text", "plan_as_json", "plan_as_text", "row_as_json"]
+__all__ = [
+    "MigrationRow",
+    "PlanRow",
+    "as_json_lines",
+    "as_text",
+    "plan_as_json",
+    "plan_as_text",
+    "row_as_json",
+]
 
 SCHEMA_VERSION = 1
 Status = Literal["converted", "refused", "failed", "skipped"]
@@ -77,7 +85,9 @@ def as_text(rows: Sequence[MigrationRow], release: dict[str, object] | None) -> 
     lines.append("")
     lines.append(f"{counts} of {len(rows)} files")
     if release:
-        lines.append(f"release {release['serial']} of store {release['store']}, signed by {release['signed_by']}")
+        lines.append(
+            f"release {release['serial']} of store {release['store']}, signed by {release['signed_by']}"
+        )
     return "\n".join(lines)
 
 
@@ -94,8 +104,12 @@ def plan_as_text(rows: Sequence[PlanRow]) -> str:
     lines = []
     for row in rows:
         writer = ", ".join(f"{escape(name)} {escape(text)}" for name, text in sorted(row.writer.items()))
-        what = f"{row.symbol}  {row.family}  {row.tier}" if row.status == "would convert" else (row.code or "")
-        lines.append(f"{row.status:<13} {escape(row.path):<{width}}  {what}" + (f"  ({writer})" if writer else ""))
+        what = (
+            f"{row.symbol}  {row.family}  {row.tier}" if row.status == "would convert" else (row.code or "")
+        )
+        lines.append(
+            f"{row.status:<13} {escape(row.path):<{width}}  {what}" + (f"  ({writer})" if writer else "")
+        )
         if row.reason:
             lines.append(f"              {escape(row.reason, limit=400)}")
         if row.hint and row.status == "refused":
