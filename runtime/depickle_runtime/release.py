@@ -56,11 +56,13 @@ __all__ = [
     "Revocation",
     "SignedRelease",
     "artefact_stem",
+    "check_floor",
     "describe_file",
     "encode_envelope",
     "encode_release",
     "pae",
     "parse_envelope",
+    "peek_expiry",
     "record_name",
     "verify_release",
 ]
@@ -311,17 +313,27 @@ def _inconsistency(release: Release) -> str:
     return ""
 
 
-def verify_release(
-    envelope: bytes, *, trust: Trust, floor: Floor | None, now: datetime, max_serial_jump: int | None = None
-) -> SignedRelease:
+def peek_expiry(envelope: bytes) -> datetime:
+    """The expiry that an envelope claims, unverified: for verifying an expired release as of its last moment.
+
+    Raises:
+        ReleaseError: DP102, DP103, DP114, DP115 malformed.
+    """
+    expires = parse_timestamp(_parse_payload(parse_envelope(envelope)[0]).expires)
+    if expires is None:  # `_inconsistency` refused this already; narrows the type
+        raise _malformed("a time that is none", "DP103")
+    return expires
+
+
+def verify_release(envelope: bytes, *, trust: Trust, floor: Floor | None, now: datetime) -> SignedRelease:
     """Verify `release.json` against the verifier's own trust and memory.
 
     Args:
         envelope: the file.
         trust: what it must carry.
-        floor: the highest release seen, or None on first use.
+        floor: the highest release seen; None on first use, or where `check_floor` follows, as the memory is
+            kept by a store name that is known only now.
         now: the time, with a zone.
-        max_serial_jump: cap on the step over the floor; the policy's, or the default, where None.
 
     Raises:
         ReleaseError: DP102, DP103, DP114, DP115 malformed; DP107 another store; DP112 issued in the future.
@@ -340,12 +352,8 @@ def verify_release(
     digest = hashlib.sha256(payload).hexdigest()
     if isinstance(trust, PolicyTrust):
         _check_policy(release, trust)
-        if max_serial_jump is None:
-            max_serial_jump = trust.policy.max_serial_jump
-    if floor is not None:
-        _check_floor(release, digest, floor, MAX_SERIAL_JUMP if max_serial_jump is None else max_serial_jump)
     expires, warnings = _check_time(release, now)
-    return SignedRelease(
+    signed = SignedRelease(
         release=release,
         payload_sha256=digest,
         signers=signers,
@@ -353,6 +361,8 @@ def verify_release(
         warnings=warnings,
         seal=_SEAL,
     )
+    check_floor(signed, floor, trust)
+    return signed
 
 
 def _refuse_signature(code: str, found: str, expected: str, next_step: str) -> SignatureError:
@@ -461,7 +471,22 @@ def _check_policy(release: Release, trust: PolicyTrust) -> None:
         )
 
 
-def _check_floor(release: Release, digest: str, floor: Floor, cap: int) -> None:
+def check_floor(signed: SignedRelease, floor: Floor | None, trust: Trust) -> None:
+    """Check a verified release against what this host has seen before.
+
+    Args:
+        signed: the release.
+        floor: the highest release seen, or None on first use.
+        trust: caps the step over the floor.
+
+    Raises:
+        RollbackError: DP108 below the floor; DP109 another payload for the same serial; DP110 jump beyond
+            the cap.
+    """
+    if floor is None:
+        return
+    cap = trust.policy.max_serial_jump if isinstance(trust, PolicyTrust) else MAX_SERIAL_JUMP
+    release, digest = signed.release, signed.payload_sha256
     if release.serial < floor.serial:
         raise RollbackError(
             "The release is older than one already seen",
