@@ -15,15 +15,17 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from .errors import ConfigurationError, FeatureError, ModelContractError
-from .features import Catalogue, catalogue
 from .market_data import candle_list, read_bars, timeframe
 from .record import ConversionRecord
+
+if TYPE_CHECKING:
+    from .features import Catalogue
 
 __all__ = ["FeatureEngineer", "FeatureFunction", "RowSource", "check_engineer", "row_source"]
 
@@ -126,6 +128,10 @@ def row_source(record: ConversionRecord, engineer: object | None) -> RowSource:
                 where="features",
                 next_step="convert the model again",
             )
+        # Here and not above: TA-Lib imports pandas where that is installed, for seconds, and only a catalogue
+        # needs it.
+        from .features import catalogue
+
         return _CatalogueRows(catalogue(record.features.catalogue), tuple(names))
     if engineer is None:
         raise FeatureError(

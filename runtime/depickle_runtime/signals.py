@@ -28,7 +28,7 @@ from .feature_rows import RowSource, row_source
 from .record import ConversionRecord, Signal
 from .session import Answers
 
-__all__ = ["Abstention", "RunnableModel", "SymbolModel", "abstain", "bind"]
+__all__ = ["Abstention", "RunnableModel", "SymbolModel", "abstain", "bind", "blank_details"]
 
 _logger = logging.getLogger(__name__)
 
@@ -36,6 +36,27 @@ PROBABILITY_SLACK = 1e-6
 """How far outside [0, 1] a float32 soft-max may round; anything further is not a probability."""
 
 Details = dict[str, Any]
+
+
+_DETAIL_NAMES = (
+    "abstained",
+    "code",
+    "message",
+    "signal",
+    "label",
+    "probabilities",
+    "model",
+    "digest",
+    "version",
+    "tier",
+    "serial",
+    "features",
+    "catalogue_digest",
+    "warm_up",
+    "features_sha256",
+    "margin",
+    "bound",
+)
 
 
 class Abstention(StrEnum):
@@ -59,7 +80,6 @@ class Abstention(StrEnum):
     ROW_REFUSED = "row_refused"
     NOT_CERTIFIED = "not_certified"
     ANSWER_INVALID = "answer_invalid"
-    CLOSED = "closed"
 
 
 _REASONS = {
@@ -132,14 +152,7 @@ class SymbolModel:
         self._classes: tuple[Any, ...] = tuple(record.classes or ())
         self._signals: tuple[Signal, ...] = tuple(record.label_map or ())
         self._certified = record.outputs.margin is not None or record.margin is not None
-        self._facts: Details = {
-            "symbol": record.symbol,
-            "abstained": None,
-            "code": None,
-            "message": None,
-            "signal": None,
-            "label": None,
-            "probabilities": None,
+        self._facts: Details = blank_details(record.symbol) | {
             "model": model.name,
             "digest": model.sha256,
             "version": model.version,
@@ -148,9 +161,6 @@ class SymbolModel:
             "features": record.features.kind if rows is None else rows.kind,
             "catalogue_digest": None if rows is None else rows.catalogue_digest,
             "warm_up": None if rows is None else rows.warm_up,
-            "features_sha256": None,
-            "margin": None,
-            "bound": None,
         }
 
     def predict(
@@ -230,6 +240,11 @@ def bind(model: RunnableModel, engineer: object | None) -> SymbolModel:
         return SymbolModel(model, row_source(model.record, engineer), None)
     except (FeatureError, ModelContractError) as error:
         return SymbolModel(model, None, error)
+
+
+def blank_details(symbol: str) -> Details:
+    """Details with every key and nothing known but the symbol."""
+    return {"symbol": symbol, **dict.fromkeys(_DETAIL_NAMES)}
 
 
 def abstain(details: Details, error: SecurityError, reason: Abstention | None = None) -> tuple[None, Details]:
