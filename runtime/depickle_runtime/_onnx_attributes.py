@@ -191,11 +191,11 @@ class Attributes:
     def __contains__(self, name: str) -> bool:
         return name in self._values
 
-    def int(self, name: str, default: int) -> int:
+    def integer(self, name: str, default: int) -> int:
         """An integer, or the operator's default."""
         return int(self._values.get(name, default))
 
-    def float(self, name: str, default: float) -> float:
+    def real(self, name: str, default: float) -> float:
         """A float, or the operator's default."""
         return float(self._values.get(name, default))
 

@@ -28,38 +28,52 @@ MODES: Final[tuple[bytes, ...]] = (
 """Node modes in the order of their numbers in ai.onnx.ml 5, then LEAF (which the older operators spell out)."""
 
 _CODE_BASE: Final = 0x80
-_LENGTH_MASKS: Final = np.array([(1 << 8 * n) - 1 for n in range(9)], dtype=np.uint64)
+_BLOCK: Final = 1 << 15
+"""Numbers decoded at a time, so that the intermediate arrays stay in the cache."""
 
 
 def _gather(
     part: _Bytes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.uint64] | None:
     """Values of the varints part[starts..ends]; None where one is overlong."""
-    lengths = ends - starts
-    longest = int(lengths.max(initial=0)) + 1
-    if longest == 1:
-        return part[ends].astype(np.uint64)
-    last = part[ends]
-    if not last[lengths > 0].all():
-        return None
-    if longest <= 8:
-        padded = np.zeros(part.size + 8, dtype=np.uint8)
-        padded[: part.size] = part
-        width = np.dtype("<u4" if longest <= 4 else "<u8")
-        # One overlapping word per byte offset; each number is gathered whole, then cut to its length.
-        words = np.ndarray((part.size,), dtype=width, buffer=padded, strides=(1,))[starts]
-        words &= _LENGTH_MASKS[: width.itemsize + 1].astype(width)[lengths + 1]
-        value = words & width.type(0x7F)
+    longest = int((ends - starts).max(initial=0)) + 1
+    if longest > 8:
+        return _gather_long(part, starts, ends)
+    padded = np.zeros(part.size + 8, dtype=np.uint8)
+    padded[: part.size] = part
+    width = np.dtype("<u4" if longest <= 4 else "<u8")
+    one = width.type
+    # One overlapping word per byte offset: each number is fetched whole, then cut to its length.
+    every = np.ndarray((part.size,), dtype=width, buffer=padded, strides=(1,))
+    masks = np.array([(1 << 8 * min(n + 1, width.itemsize)) - 1 for n in range(longest)], dtype=width)
+    values = np.empty(len(starts), dtype=np.uint64)
+    for at in range(0, len(starts), _BLOCK):
+        first, last = starts[at : at + _BLOCK], ends[at : at + _BLOCK]
+        lengths = last - first
+        if ((part[last] == 0) & (lengths > 0)).any():
+            return None
+        words = every[first]
+        words &= masks[lengths]
+        value = words & one(0x7F)
         for k in range(1, longest):
-            value |= (words >> width.type(k)) & width.type(0x7F << 7 * k)
-        return value.astype(np.uint64)
-    if longest > 10 or (last[lengths == 9] > 1).any():
+            value |= (words >> one(k)) & one(0x7F << 7 * k)
+        values[at : at + _BLOCK] = value
+    return values
+
+
+def _gather_long(
+    part: _Bytes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
+) -> npt.NDArray[np.uint64] | None:
+    """As `_gather`, for numbers of up to ten bytes (negative ones have ten)."""
+    lengths = ends - starts
+    last = part[ends]
+    if lengths.max() > 9 or (last[lengths > 0] == 0).any() or (last[lengths == 9] > 1).any():
         return None
-    value: npt.NDArray[np.uint64] = (part[starts] & 0x7F).astype(np.uint64)
-    for k in range(1, longest):
+    values = (part[starts] & np.uint8(0x7F)).astype(np.uint64)
+    for k in range(1, int(lengths.max()) + 1):
         more = np.flatnonzero(lengths >= k)
-        value[more] |= (part[starts[more] + k] & np.uint8(0x7F)).astype(np.uint64) << np.uint64(7 * k)
-    return value
+        values[more] |= (part[starts[more] + k] & np.uint8(0x7F)).astype(np.uint64) << np.uint64(7 * k)
+    return np.asarray(values, dtype=np.uint64)
 
 
 def decode_varints(part: _Bytes) -> npt.NDArray[np.uint64] | None:

@@ -77,7 +77,7 @@ def _tree_regressor(op: Operation) -> tuple[list[Value], TreeFacts]:
     _post_transform(op)
     if op.attributes.text("aggregate_function", "SUM") not in ("SUM", "AVERAGE", "MIN", "MAX"):
         op.refuse("DP359", "an unknown aggregate_function", "SUM, AVERAGE, MIN or MAX")
-    targets = op.attributes.int("n_targets", 1)
+    targets = op.attributes.integer("n_targets", 1)
     facts = check_legacy_ensemble(op.attributes, "target", targets, columns, op.where)
     op.work = rows * facts.trees * facts.depth
     return [Value((rows, targets))], facts
@@ -99,7 +99,7 @@ def _linear_classifier(op: Operation) -> list[Value]:
 def _linear_regressor(op: Operation) -> list[Value]:
     rows, columns = _rows(op)
     _post_transform(op)
-    targets = op.attributes.int("targets", 1)
+    targets = op.attributes.integer("targets", 1)
     if not 1 <= targets <= 65_536:
         op.refuse("DP370", f"{targets} targets", "1 to 65536")
     coefficients, intercepts = op.attributes.floats("coefficients"), op.attributes.floats("intercepts")
@@ -149,7 +149,7 @@ def _svm_regressor(op: Operation) -> list[Value]:
     rows, columns = _rows(op)
     _kernel(op)
     _post_transform(op)
-    vectors = op.attributes.int("n_supports", 0)
+    vectors = op.attributes.integer("n_supports", 0)
     if not 1 <= vectors <= 1 << 24:
         op.refuse("DP371", f"{vectors} support vectors", "at least one")
     _size(

@@ -51,15 +51,14 @@ _LEGACY_TREE = (
 _KEYS = "keys_int64s:I keys_floats:F keys_strings:S keys_tensor:t values_int64s:I values_floats:F values_strings:S"
 _SVM = "kernel_type:s kernel_params:F coefficients:F support_vectors:F rho:F post_transform:s "
 
+_UNARY = tuple(
+    "Abs Ceil Erf Exp Floor Identity IsNaN Log Neg Not Reciprocal Relu Round Sigmoid Sign Softplus Sqrt Tanh".split()  # noqa: SIM905
+)
+_BINARY = tuple("Add And Div Equal Greater GreaterOrEqual Less LessOrEqual MatMul Mul Or Pow Sub Xor".split())  # noqa: SIM905
+
 _STANDARD: dict[str, Signature] = {
-    **dict.fromkeys(
-        ["Abs", "Ceil", "Erf", "Exp", "Floor", "Identity", "IsNaN", "Log", "Neg", "Not", "Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Softplus", "Sqrt", "Tanh"],
-        _sign(1, 1),
-    ),
-    **dict.fromkeys(
-        ["Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "MatMul", "Mul", "Or", "Pow", "Sub", "Xor"],
-        _sign(2, 2),
-    ),
+    **dict.fromkeys(_UNARY, _sign(1, 1)),
+    **dict.fromkeys(_BINARY, _sign(2, 2)),
     **dict.fromkeys(["Max", "Mean", "Min", "Sum"], _sign(1, MANY)),
     **dict.fromkeys((name for name in RULES if name.startswith("Reduce")), _sign(1, 2, _REDUCE)),
     **dict.fromkeys(("ArgMax", "ArgMin"), _sign(1, 1, _ARG)),

@@ -89,7 +89,7 @@ class Operation:
 
     def axis(self, default: int, rank: int) -> int:
         """The attribute `axis`, made non-negative."""
-        return self.normal(self.attributes.int("axis", default), rank)
+        return self.normal(self.attributes.integer("axis", default), rank)
 
     def normal(self, axis: int, rank: int) -> int:
         """An axis, made non-negative."""
@@ -136,7 +136,7 @@ def _identity(op: Operation) -> list[Value]:
 
 
 def _cast(op: Operation) -> list[Value]:
-    to = op.attributes.int("to", 0)
+    to = op.attributes.integer("to", 0)
     if to not in (1, 2, 6, 7, 9, 11):
         op.refuse("DP324", f"a cast to element type {to}", "a number or boolean")
     values = _carried(op[0])
@@ -190,8 +190,8 @@ def _matmul(op: Operation) -> list[Value]:
 def _gemm(op: Operation) -> list[Value]:
     if len(op[0].shape) != 2 or len(op[1].shape) != 2:
         op.refuse("DP343", f"{op[0].shape} times {op[1].shape}", "matrices")
-    m, k = op[0].shape[:: -1 if op.attributes.int("transA", 0) else 1]
-    k2, n = op[1].shape[:: -1 if op.attributes.int("transB", 0) else 1]
+    m, k = op[0].shape[:: -1 if op.attributes.integer("transA", 0) else 1]
+    k2, n = op[1].shape[:: -1 if op.attributes.integer("transB", 0) else 1]
     if k != k2:
         op.refuse("DP343", f"inner dimensions {k} and {k2}", "equal ones")
     if op.has(2) and op.broadcast((m, n), op[2].shape) != (m, n):
@@ -203,10 +203,10 @@ def _gemm(op: Operation) -> list[Value]:
 def _reduce(op: Operation) -> list[Value]:
     shape = op[0].shape
     axes = op.axes(1)
-    if axes is None and op.attributes.int("noop_with_empty_axes", 0):
+    if axes is None and op.attributes.integer("noop_with_empty_axes", 0):
         return [Value(shape)]
     chosen = set(range(len(shape))) if not axes else {op.normal(a, len(shape)) for a in axes}
-    keep = op.attributes.int("keepdims", 1)
+    keep = op.attributes.integer("keepdims", 1)
     op.work = op[0].elements
     return [Value(tuple(1 if i in chosen else d for i, d in enumerate(shape) if keep or i not in chosen))]
 
@@ -215,7 +215,7 @@ def _arg(op: Operation) -> list[Value]:
     shape = op[0].shape
     axis = op.axis(0, len(shape))
     op.work = op[0].elements
-    middle = (1,) if op.attributes.int("keepdims", 1) else ()
+    middle = (1,) if op.attributes.integer("keepdims", 1) else ()
     return [Value((*shape[:axis], *middle, *shape[axis + 1 :]))]
 
 
@@ -298,7 +298,7 @@ def _gather_elements(op: Operation) -> list[Value]:
 
 def _gather_nd(op: Operation) -> list[Value]:
     shape, index = op[0].shape, op[1].shape
-    batch = op.attributes.int("batch_dims", 0)
+    batch = op.attributes.integer("batch_dims", 0)
     if not index or not 0 <= batch < min(len(shape), len(index)) or shape[:batch] != index[:batch]:
         op.refuse("DP343", f"indices {index} into {shape}", "equal batch dimensions")
     if not 1 <= index[-1] <= len(shape) - batch:
@@ -311,7 +311,7 @@ def _reshape(op: Operation) -> list[Value]:
     if wanted.count(-1) > 1 or any(d < -1 for d in wanted):
         op.refuse("DP343", f"a reshape to {wanted}", "at most one -1")
     shape = op[0].shape
-    if not op.attributes.int("allowzero", 0):
+    if not op.attributes.integer("allowzero", 0):
         if any(d == 0 and i >= len(shape) for i, d in enumerate(wanted)):
             op.refuse(
                 "DP343", f"a reshape of {shape} to {wanted}", "0 only where there is a dimension to copy"
@@ -379,14 +379,14 @@ def _transpose(op: Operation) -> list[Value]:
 
 def _shape(op: Operation) -> list[Value]:
     shape = op[0].shape
-    start, end = op.attributes.int("start", 0), op.attributes.int("end", len(shape))
+    start, end = op.attributes.integer("start", 0), op.attributes.integer("end", len(shape))
     part = np.array(shape[start:end], dtype=np.int64)
     return [Value(part.shape, part)]
 
 
 def _flatten(op: Operation) -> list[Value]:
     shape = op[0].shape
-    axis = op.attributes.int("axis", 1)
+    axis = op.attributes.integer("axis", 1)
     if not -len(shape) <= axis <= len(shape):
         op.refuse("DP343", f"axis {axis}", "an axis of the tensor")
     axis = axis % len(shape) if axis < 0 else axis

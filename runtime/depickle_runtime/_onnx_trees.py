@@ -49,7 +49,7 @@ def _same_length(lists: dict[str, npt.NDArray[Any]], length: int, where: str) ->
 def _flags(values: _Ints, name: str, code: str, where: str) -> npt.NDArray[np.bool_]:
     if values.size and (values.min() < 0 or values.max() > 1):
         raise _refuse(code, f"{name} other than 0 and 1", "0 or 1", where)
-    return values != 0
+    return np.asarray(values != 0)
 
 
 def _in_range(values: npt.NDArray[Any], limit: int, code: str, what: str, where: str) -> None:
@@ -154,12 +154,12 @@ def check_ensemble(attributes: Attributes, columns: int, where: str) -> tuple[in
         raise _refuse("DP350", f"splits {splits.dtype}, weights {weights.dtype}", "one floating type", where)
     if modes.dtype != np.uint8 or int(modes.max()) >= _LEAF:
         raise _refuse("DP359", "a node mode outside the comparisons", "BRANCH_LEQ to BRANCH_NEQ", where)
-    wanted = attributes.int("n_targets", 0)
+    wanted = attributes.integer("n_targets", 0)
     if not 1 <= wanted <= MAX_TARGETS:
         raise _refuse("DP356", f"{wanted} targets", f"1 to {MAX_TARGETS}", where)
     if (
-        not 0 <= attributes.int("aggregate_function", 1) <= 3
-        or not 0 <= attributes.int("post_transform", 0) <= 4
+        not 0 <= attributes.integer("aggregate_function", 1) <= 3
+        or not 0 <= attributes.integer("post_transform", 0) <= 4
     ):
         raise _refuse("DP359", "an unknown aggregate_function or post_transform", "a known one", where)
     _in_range(roots, count, "DP351", "tree roots", where)
