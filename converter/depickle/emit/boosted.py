@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boosting: one `TreeEnsemble` whose first tree is the prior, so that sums start where the original's start."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..models.trees import constant_tree
+from ..models.types import Boosted
+from .ensembles import EnsembleTree, add_ensemble, constant_ensemble_tree
+from .graph import Element, Graph
+from .interface import Heads
+from .links import fixed_band, gap, label_index, probabilities
+
+__all__ = ["emit_boosted"]
+
+
+def emit_boosted(graph: Graph, x: str, model: Boosted) -> Heads:
+    """`model` on `x` [N, F] of float64."""
+    element: Element = model.precision
+    x = _inputs(graph, x, model, element)
+    width = len(model.baseline)
+    trees = [
+        constant_ensemble_tree(constant_tree([value]), float(value), column)
+        for column, value in enumerate(model.baseline)
+    ]
+    trees += [
+        EnsembleTree(tree, tree.value[tree.is_leaf, 0], target)
+        for tree, target in zip(model.trees, model.target, strict=True)
+    ]
+    raw = add_ensemble(graph, x, trees, targets=width, element=element, comparison=model.comparison)
+    if model.average is not None:
+        raw = graph.add("Div", raw, graph.scalar(float(model.average), element))
+    if model.rule is None:
+        return _regressor(graph, raw, model, element)
+    return _classifier(graph, raw, model, element, width)
+
+
+def _inputs(graph: Graph, x: str, model: Boosted, element: Element) -> str:
+    if model.zero_below is not None:
+        small = graph.add("LessOrEqual", graph.add("Abs", x), graph.scalar(model.zero_below))
+        x = graph.add("Where", small, graph.scalar(0.0), x)
+    if model.truncate:
+        x = _truncated(graph, x, model)
+    if model.zero_is_missing:
+        x = _zero_as_missing(graph, x, model)
+    if model.single:
+        x = graph.cast(x, "float32")
+        if element == "float64":
+            x = graph.cast(x, "float64")
+    return x
+
+
+def _truncated(graph: Graph, x: str, model: Boosted) -> str:
+    """The categorical columns cut toward zero, as a cast to int does; there is no such operator in ONNX."""
+    cut = graph.add("Mul", graph.add("Sign", x), graph.add("Floor", graph.add("Abs", x)))
+    return graph.add("Where", _mask(graph, model.truncate, model.columns), cut, x)
+
+
+def _zero_as_missing(graph: Graph, x: str, model: Boosted) -> str:
+    chosen = _mask(graph, model.zero_is_missing, model.columns)
+    zero = graph.add("And", chosen, graph.add("Equal", x, graph.scalar(0.0)))
+    return graph.add("Where", zero, graph.scalar(float("nan")), x)
+
+
+def _mask(graph: Graph, columns: tuple[int, ...], width: int) -> str:
+    result = np.zeros(width, dtype=bool)
+    result[list(columns)] = True
+    return graph.constant(result, "bool")
+
+
+def _regressor(graph: Graph, raw: str, model: Boosted, element: Element) -> Heads:
+    if model.link == "exp":
+        raw = graph.add("Exp", raw)
+    elif model.link == "signed_square":
+        raw = graph.add("Mul", graph.add("Sign", raw), graph.add("Mul", raw, raw))
+    if element == "float32":
+        raw = graph.cast(raw, "float64")
+    return Heads(None, None, raw, 1)
+
+
+def _classifier(graph: Graph, raw: str, model: Boosted, element: Element, width: int) -> Heads:
+    rule = model.rule
+    if rule is None:
+        raise TypeError("a classifier has a label rule")
+    p = probabilities(graph, raw, model.link, width=width, factor=model.factor, element=element)
+    index = label_index(graph, rule, scores=raw, probabilities=p, element=element)
+    if element == "float32":
+        raw = graph.cast(raw, "float64")
+        p = graph.cast(p, "float64") if p else None
+    if rule.exact:
+        return Heads(index, p, raw, width)
+    margin = gap(graph, raw, width)
+    return Heads(index, p, raw, width, margin, fixed_band(graph, margin, rule.band), rule.band)

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`emit_onnx`: a typed model as canonical ONNX bytes, with the contract of its input and the names of its outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+import numpy as np
+
+from depickle_runtime.record import InputContract, OutputNames
+
+from ..errors import UnsupportedModelError
+from ..models.types import Boosted, Chain, ClassLabel, Forest, Linear, Predictor, TypedModel
+from .boosted import emit_boosted
+from .forests import emit_forest
+from .graph import Element, Graph
+from .interface import Heads
+from .linear import emit_linear
+from .preamble import emit_transforms
+
+__all__ = ["EmittedModel", "emit_onnx"]
+
+INPUT = "X"
+MAX_BYTES = 1 << 30  # 1 GiB; protobuf itself stops at 2
+
+
+@dataclass(frozen=True)
+class EmittedModel:
+    """An ONNX file and how to call it.
+
+    Attributes:
+        onnx: canonical bytes.
+        input: contract of the rows.
+        outputs: names of the outputs.
+        task: classifier, regressor or outlier.
+        classes: labels in the order of `class_index`, or None.
+        gamma: constant of the bound where `outputs.margin` exists.
+        max_batch: rows a run should hold at most, or None where memory grows with the outputs only.
+    """
+
+    onnx: bytes
+    input: InputContract
+    outputs: OutputNames
+    task: Literal["classifier", "regressor", "outlier"]
+    classes: tuple[ClassLabel, ...] | None
+    gamma: float | None
+    max_batch: int | None
+
+
+def emit_onnx(model: TypedModel) -> EmittedModel:
+    """ONNX that answers as `model` does.
+
+    Raises:
+        UnsupportedModelError: DP612 where the file would exceed `MAX_BYTES`.
+    """
+    graph = Graph()
+    x = graph.input(INPUT, "float64", model.n_features)
+    heads = emit_predictor(graph, x, model.root)
+    outputs = _outputs(graph, model, heads)
+    try:
+        data = graph.to_bytes()
+    except ValueError as error:  # protobuf refuses to serialise past its own limit
+        raise _too_large(str(error)) from error
+    if len(data) > MAX_BYTES:
+        raise _too_large(f"{len(data)} bytes")
+    return EmittedModel(
+        onnx=data,
+        input=InputContract(
+            name=INPUT,
+            dtype=model.facts.dtype,
+            graph_dtype="float64",
+            features=model.n_features,
+            allow_nan=model.facts.allow_nan,
+            allow_infinite=model.facts.allow_infinite,
+            max_abs=None if model.facts.max_abs is None else model.facts.max_abs.hex(),
+        ),
+        outputs=outputs,
+        task=model.task,
+        classes=model.classes,
+        gamma=heads.gamma,
+        max_batch=heads.max_batch,
+    )
+
+
+def emit_predictor(graph: Graph, x: str, predictor: Predictor) -> Heads:
+    """Append `predictor` to `graph`, on `x` [N, F] of float64."""
+    match predictor:
+        case Chain():
+            return emit_predictor(graph, emit_transforms(graph, x, predictor.steps), predictor.predictor)
+        case Forest():
+            return emit_forest(graph, x, predictor)
+        case Boosted():
+            return emit_boosted(graph, x, predictor)
+        case Linear():
+            return emit_linear(graph, x, predictor)
+        case _:
+            assert_never(predictor)
+
+
+def _outputs(graph: Graph, model: TypedModel, heads: Heads) -> OutputNames:
+    label = index = probabilities = scores = margin = bound = None
+    if heads.class_index is not None and model.classes is not None:
+        label = _label(graph, heads.class_index, model.classes)
+        index = graph.output(heads.class_index, "class_index", "int64", (None,))
+    if heads.probabilities is not None and model.classes is not None:
+        shape = (None, len(model.classes))
+        probabilities = graph.output(heads.probabilities, "probabilities", "float64", shape)
+    if heads.scores is not None:
+        scores = graph.output(heads.scores, "scores", "float64", (None, heads.scores_width))
+    if heads.margin is not None and heads.bound is not None:
+        margin = graph.output(heads.margin, "margin", "float64", (None,))
+        bound = graph.output(heads.bound, "bound", "float64", (None,))
+    return OutputNames(
+        label=label,
+        class_index=index,
+        probabilities=probabilities,
+        scores=scores,
+        margin=margin,
+        bound=bound,
+    )
+
+
+def _label(graph: Graph, index: str, classes: tuple[ClassLabel, ...]) -> str:
+    element: Element
+    if isinstance(classes[0], str):
+        element, table = "string", graph.strings([str(label) for label in classes])
+    elif isinstance(classes[0], float):
+        element, table = "float64", graph.constant(np.array(classes, dtype=np.float64), "float64")
+    else:
+        element, table = "int64", graph.constant(np.array([int(label) for label in classes]), "int64")
+    return graph.output(graph.add("Gather", table, index, axis=0), "label", element, (None,))
+
+
+def _too_large(found: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        "The ONNX file would be too large",
+        code="DP612",
+        where="emit_onnx",
+        found=found,
+        expected=f"at most {MAX_BYTES} bytes",
+        next_step="Fit with fewer or shallower trees",
+    )

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""GradientBoosting of scikit-learn: prior, stages and label rule of the version that wrote the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.special import logit
+
+from ..pickles.graph import Array, Record, plain
+from .attributes import class_labels, float_array, integer, number, records, text, unsupported, wrong
+from .forests import FLOAT32_MAX
+from .interface import Context, ReadPredictor
+from .label_rules import DOUBLE_BAND, argmax_of_two
+from .trees import scikit_tree
+from .types import Boosted, FloatArray, LabelRule, Link, Tree
+
+__all__ = ["read_gradient_boosting"]
+
+_LOSS_OBJECTS_SINCE = (1, 4)  # before: ensemble/_gb_losses.py, labels from probabilities
+_SMALL_EPS_SINCE = (1, 8)  # before: probabilities clipped at the float32 epsilon
+_LOGISTIC = ("log_loss", "deviance")
+
+
+def read_gradient_boosting(record: Record, context: Context) -> ReadPredictor:
+    """GradientBoostingClassifier and GradientBoostingRegressor.
+
+    Raises:
+        UnsupportedModelError: DP603 for an `init` estimator other than zero or a constant, DP602 or DP605 for
+            malformed state.
+    """
+    version = context.version(record)
+    n_features = integer(record, "n_features_in_", low=1)
+    classifier = record.name == "GradientBoostingClassifier"
+    classes = class_labels(record, "classes_", record.get("classes_")) if classifier else None
+    loss = text(record, "loss")
+    grid, stages, width = _stages(record)
+    expected = 1 if classes is None or len(classes) == 2 else len(classes)
+    if width != expected:
+        raise wrong(record, "estimators_", record.get("estimators_"), f"{expected} trees a stage")
+    rate = number(record, "learning_rate")
+    trees = []
+    for estimator in grid:
+        tree = scikit_tree(estimator, n_features=n_features, columns=1)
+        trees.append(_scaled(tree, rate))
+    link, factor, rule = _decision(record, version, loss, width, classifier=classifier)
+    return ReadPredictor(
+        task="classifier" if classifier else "regressor",
+        classes=classes,
+        n_features=n_features,
+        root=Boosted(
+            trees=tuple(trees),
+            target=tuple(range(width)) * stages,
+            baseline=_prior(record, version, loss, width, classifier=classifier),
+            columns=n_features,
+            link=link,
+            rule=rule,
+            single=True,
+            factor=factor,
+        ),
+        ceiling="proven" if rule is None or rule.exact else "certified",
+        reason=(
+            "The label is a comparison of sums of leaves, added in the original's order"
+            if rule is None or rule.exact
+            else "This version compares probabilities, which pass through exp; a margin covers it"
+        ),
+        allow_nan=False,
+        allow_infinite=False,
+        max_abs=FLOAT32_MAX,
+        family=record.name,
+    )
+
+
+def _stages(record: Record) -> tuple[list[Record], int, int]:
+    value = record.get("estimators_")
+    if not isinstance(value, Array) or value.objects is None or len(value.shape) != 2 or 0 in value.shape:
+        raise wrong(record, "estimators_", value, "a grid of trees, stages by classes")
+    grid = records(record, "estimators_", value)
+    if len(grid) != value.shape[0] * value.shape[1]:
+        raise wrong(record, "estimators_", value, "one tree in each place of the grid")
+    return grid, value.shape[0], value.shape[1]
+
+
+def _scaled(tree: Tree, rate: float) -> Tree:
+    value = rate * tree.value
+    value.flags.writeable = False
+    return Tree(
+        feature=tree.feature,
+        threshold=tree.threshold,
+        left=tree.left,
+        right=tree.right,
+        missing_left=tree.missing_left,
+        value=value,
+    )
+
+
+def _decision(
+    record: Record, version: tuple[int, int], loss: str, width: int, *, classifier: bool
+) -> tuple[Link, float, LabelRule | None]:
+    if not classifier:
+        if loss not in ("squared_error", "absolute_error", "huber", "quantile"):
+            raise unsupported(
+                record, "The loss is not known", found=repr(loss), expected="a loss of its version"
+            )
+        return "identity", 1.0, None
+    if loss == "exponential" and width == 1:
+        return "logistic", 2.0, LabelRule("score_at_least", cut=0.0)
+    if loss not in _LOGISTIC:
+        raise unsupported(
+            record, "The loss is not known", found=repr(loss), expected="log_loss or exponential"
+        )
+    old = version < _LOSS_OBJECTS_SINCE
+    if width == 1:
+        return "logistic", 1.0, argmax_of_two() if old else LabelRule("score_at_least", cut=0.0)
+    rule = (
+        LabelRule("argmax_probabilities", exact=False, band=DOUBLE_BAND)
+        if old
+        else LabelRule("argmax_scores")
+    )
+    return "softmax", 1.0, rule
+
+
+def _prior(
+    record: Record, version: tuple[int, int], loss: str, width: int, *, classifier: bool
+) -> FloatArray:
+    init = record.get("init_")
+    if plain(init) == "zero":
+        return np.zeros(width)
+    if not isinstance(init, Record):
+        raise wrong(record, "init_", init, "'zero' or a fitted constant")
+    if classifier:
+        if init.name != "DummyClassifier":
+            raise _estimated(record, init)
+        prior = _class_prior(init, max(width, 2))
+        return _link(version, loss, width)(prior)
+    if init.name != "DummyRegressor":
+        raise _estimated(record, init)
+    constant = float_array(init, "constant_", shape=(1, 1))
+    return constant.reshape(1)
+
+
+def _estimated(record: Record, init: Record) -> Exception:
+    return unsupported(
+        record,
+        "The boosting starts from an estimator of its own",
+        found=f"init={init.cls}",
+        expected="init=None or init='zero'",
+    )
+
+
+def _class_prior(init: Record, classes: int) -> FloatArray:
+    strategy = text(init, "strategy")
+    if strategy == "prior":
+        return float_array(init, "class_prior_", shape=(classes,))
+    raise unsupported(init, "A dummy of this strategy is not a constant", found=strategy, expected="prior")
+
+
+def _link(version: tuple[int, int], loss: str, width: int) -> Callable[[FloatArray], FloatArray]:
+    """Probabilities to raw scores, with the operations of the writer's version, so that the bits agree."""
+    eps = np.finfo(np.float64 if version >= _SMALL_EPS_SINCE else np.float32).eps
+    half = 0.5 if loss == "exponential" else 1.0
+
+    def binary(prior: FloatArray) -> FloatArray:
+        p = np.clip(prior[1:2], eps, 1 - eps, dtype=np.float64)
+        if version < _LOSS_OBJECTS_SINCE:
+            return np.asarray(half * np.log(p / (1 - p)), dtype=np.float64)
+        return np.asarray(half * logit(p), dtype=np.float64)
+
+    def several(prior: FloatArray) -> FloatArray:
+        p = np.clip(prior.reshape(1, -1), eps, 1 - eps, dtype=np.float64)
+        if version < _LOSS_OBJECTS_SINCE:
+            return np.asarray(np.log(p).reshape(-1), dtype=np.float64)
+        centre = np.exp(np.mean(np.log(p), axis=1))
+        return np.asarray(np.log(p / centre[:, None]).reshape(-1), dtype=np.float64)
+
+    return binary if width == 1 else several

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Linear models of scikit-learn: coefficients, intercept, and which link `predict_proba` uses in which version."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..pickles.graph import Array, Record, plain
+from .attributes import array_of, class_labels, float_array, integer, text, unsupported, wrong
+from .interface import Context, ReadPredictor
+from .types import ClassLabel, FloatArray, LabelRule, Linear, Link
+
+__all__ = [
+    "read_linear_classifier",
+    "read_linear_regressor",
+    "read_logistic_regression",
+    "read_sgd_classifier",
+]
+
+_CERTIFIED = (
+    "The label comes from a dot product, whose order of summation is not defined; a margin certifies rows"
+)
+_NO_MULTI_CLASS_SINCE = (1, 8)
+
+
+def _parameters(record: Record, n_features: int) -> tuple[FloatArray, FloatArray]:
+    """`coef_` as [K, F] and `intercept_` as [K]."""
+    raw = array_of(record, "coef_", record.get("coef_"))
+    shape: tuple[int | None, ...] = (None, n_features) if raw.ndim == 2 else (n_features,)
+    if raw.dtype != np.float64:
+        raise unsupported(
+            record, "A linear model fitted in another precision", found=str(raw.dtype), expected="float64"
+        )
+    coefficients = float_array(record, "coef_", shape=shape).reshape(-1, n_features)
+    value = record.get("intercept_")
+    if isinstance(value, Array):
+        intercept = array_of(record, "intercept_", value)
+        if intercept.dtype.kind != "f" or intercept.size not in (1, len(coefficients)):
+            raise wrong(record, "intercept_", value, f"{len(coefficients)} numbers")
+        flat: FloatArray = np.array(intercept, dtype=np.float64).reshape(-1)
+    else:
+        scalar = plain(value)
+        if isinstance(scalar, bool) or not isinstance(scalar, int | float):
+            raise wrong(record, "intercept_", value, "a number")
+        flat = np.array([float(scalar)])
+    if not bool(np.isfinite(flat).all()):
+        raise wrong(record, "intercept_", value, "finite numbers")
+    return coefficients, np.broadcast_to(flat, (len(coefficients),)).copy()
+
+
+def _classifier(record: Record, link: Link, *, mirrored: bool = False) -> ReadPredictor:
+    classes = class_labels(record, "classes_", record.get("classes_"))
+    n_features = integer(record, "n_features_in_", low=1)
+    coefficients, intercept = _parameters(record, n_features)
+    expected = 1 if len(classes) == 2 else len(classes)
+    if len(coefficients) != expected or len(classes) < 2:
+        raise wrong(record, "coef_", record.get("coef_"), f"{expected} rows")
+    rule = (
+        LabelRule("score_above", cut=0.0, exact=False)
+        if expected == 1
+        else LabelRule("argmax_scores", exact=False)
+    )
+    return _read(record, n_features, classes, Linear(coefficients, intercept, link, rule, mirrored=mirrored))
+
+
+def _read(
+    record: Record, n_features: int, classes: tuple[ClassLabel, ...] | None, root: Linear
+) -> ReadPredictor:
+    return ReadPredictor(
+        task="classifier" if classes else "regressor",
+        classes=classes,
+        n_features=n_features,
+        root=root,
+        ceiling="certified",
+        reason=_CERTIFIED,
+        allow_nan=False,
+        allow_infinite=False,
+        max_abs=None,
+        family=record.name,
+    )
+
+
+def read_logistic_regression(record: Record, context: Context) -> ReadPredictor:
+    """LogisticRegression and LogisticRegressionCV, one-vs-rest or multinomial as their version decides."""
+    version = context.version(record)
+    classes = class_labels(record, "classes_", record.get("classes_"))
+    binary = len(classes) == 2
+    if version >= _NO_MULTI_CLASS_SINCE and plain(record.get("multi_class")) in (None, "deprecated"):
+        return _classifier(record, "logistic" if binary else "softmax")
+    choice = text(record, "multi_class", default="auto")
+    solver = text(record, "solver")
+    separate = ("liblinear", "newton-cholesky") if version < (1, 6) else ("liblinear",)
+    if choice in ("ovr", "warn") or (choice in ("auto", "deprecated") and (binary or solver in separate)):
+        return _classifier(record, "logistic" if binary else "logistic_normalized")
+    if choice in ("multinomial", "auto", "deprecated"):
+        return _classifier(record, "softmax", mirrored=binary)
+    raise unsupported(
+        record, "multi_class is not known", found=repr(choice), expected="auto, ovr or multinomial"
+    )
+
+
+def read_linear_classifier(record: Record, context: Context) -> ReadPredictor:
+    """LinearSVC, RidgeClassifier, Perceptron, PassiveAggressiveClassifier: labels and decision values only."""
+    return _classifier(record, "none")
+
+
+def read_sgd_classifier(record: Record, context: Context) -> ReadPredictor:
+    """SGDClassifier: with probabilities where its loss is log_loss, else without."""
+    if plain(record.get("average")) not in (False, None, True):
+        raise unsupported(record, "Averaged coefficients after a number of samples", found="average")
+    loss = text(record, "loss")
+    if loss in ("log_loss", "log"):
+        binary = len(class_labels(record, "classes_", record.get("classes_"))) == 2
+        return _classifier(record, "logistic" if binary else "logistic_normalized")
+    if loss == "modified_huber":
+        raise unsupported(
+            record, "Probabilities of modified_huber are not emitted", found=loss, expected="log_loss"
+        )
+    return _classifier(record, "none")
+
+
+def read_linear_regressor(record: Record, context: Context) -> ReadPredictor:
+    """LinearRegression, Ridge, Lasso, ElasticNet and kin."""
+    n_features = integer(record, "n_features_in_", low=1)
+    coefficients, intercept = _parameters(record, n_features)
+    if len(coefficients) != 1:
+        raise wrong(record, "coef_", record.get("coef_"), "one target")
+    return _read(record, n_features, None, Linear(coefficients, intercept, "identity", None))

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`read_model`: an inert record becomes a `TypedModel`, or is refused with the reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..errors import UnsupportedModelError
+from ..pickles.graph import Array, Record, TupleNode, Value, plain
+from .attributes import describe, members, unsupported, wrong
+from .interface import MAX_NESTING, Context, ReadPredictor, ReadTransform
+from .registry import PREDICTORS, TRANSFORMS
+from .types import (
+    Chain,
+    Divide,
+    Impute,
+    InputFacts,
+    Multiply,
+    Select,
+    Shift,
+    Subtract,
+    Transform,
+    TypedModel,
+)
+
+__all__ = ["read_model"]
+
+
+def read_model(estimator: Record, *, writer: Mapping[str, str]) -> TypedModel:
+    """The typed model of a fitted estimator or pipeline, read from the inert graph alone.
+
+    Args:
+        estimator: record of the estimator, as `depickle.pickles` yields it.
+        writer: library name to version, as read out of the same file.
+
+    Returns:
+        What the model computes, checked.
+
+    Raises:
+        UnsupportedModelError: DP600 for a class without a reader, DP602 to DP612 for what a reader refuses.
+    """
+    context = Context(
+        writer=writer, depth=0, columns=None, predictor=_read_predictor, transform=_read_transform
+    )
+    try:
+        found = _read_predictor(estimator, context)
+    except (
+        TypeError,
+        ValueError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        raise UnsupportedModelError(
+            "The model is not laid out as its class documents",
+            code="DP608",
+            where=describe(estimator),
+            found=f"{type(error).__name__}: {error}"[:200],
+            expected="the state of a fitted estimator",
+            next_step="The file is damaged or written by an unknown version; take it from its backup",
+        ) from error
+    return TypedModel(
+        task=found.task,
+        classes=found.classes,
+        n_features=found.n_features,
+        feature_names=_feature_names(estimator, found.n_features),
+        facts=InputFacts(
+            dtype="float64",
+            allow_nan=found.allow_nan,
+            allow_infinite=found.allow_infinite,
+            max_abs=found.max_abs,
+        ),
+        writer=dict(writer),
+        family=found.family,
+        ceiling=found.ceiling,
+        reason=found.reason,
+        root=found.root,
+    )
+
+
+def _read_predictor(record: Record, context: Context) -> ReadPredictor:
+    if context.depth > MAX_NESTING:
+        raise unsupported(record, "Compositions are nested too deeply", found=f"more than {MAX_NESTING}")
+    if record.cls == "sklearn.pipeline.Pipeline":
+        return _read_pipeline(record, context)
+    reader = PREDICTORS.get(record.cls)
+    if reader is None:
+        raise UnsupportedModelError(
+            "There is no exact conversion for this class",
+            code="DP600",
+            where=record.name,
+            found=record.cls,
+            expected="a class of docs/models.md",
+            next_step="depickle migrate --accept sampled, or refit with a supported class",
+        )
+    return reader(record, replace(context, depth=context.depth + 1))
+
+
+def _read_transform(record: Record, columns: int, context: Context) -> ReadTransform:
+    reader = TRANSFORMS.get(record.cls)
+    if reader is None:
+        raise UnsupportedModelError(
+            "There is no exact conversion for this transformer",
+            code="DP609",
+            where=record.name,
+            found=record.cls,
+            expected="a transformer of docs/models.md",
+            next_step="depickle migrate --accept sampled, or refit with a supported transformer",
+        )
+    return reader(record, columns, context)
+
+
+def _read_pipeline(record: Record, context: Context) -> ReadPredictor:
+    inner = replace(context, depth=context.depth + 1)
+    parts: list[Record] = []
+    for item in members(record, "steps", record.get("steps")):
+        if not isinstance(item, TupleNode) or len(item) != 2:
+            raise wrong(record, "steps", item, "pairs of a name and an estimator")
+        step = item[1]
+        if isinstance(step, Record):
+            parts.append(step)
+        elif plain(step) not in (None, "passthrough"):
+            raise wrong(record, "steps", step, "an estimator or 'passthrough'")
+    if not parts:
+        raise wrong(record, "steps", record.get("steps"), "at least one estimator")
+    *before, last = parts
+    if not before:
+        found = _read_predictor(last, inner)
+        return replace(found, family=f"Pipeline({found.family})")
+    first_width = _input_columns(before[0])
+    width = first_width
+    transforms: list[ReadTransform] = []
+    for part in before:
+        step_read = _read_transform(part, width, inner)
+        transforms.append(step_read)
+        width = step_read.columns
+    found = _read_predictor(last, replace(inner, columns=width))
+    if found.n_features != width:
+        raise wrong(last, "n_features_in_", found.n_features, f"the {width} columns that reach it")
+    return _chained(record, transforms, found, first_width)
+
+
+def _chained(
+    record: Record, transforms: Sequence[ReadTransform], found: ReadPredictor, columns: int
+) -> ReadPredictor:
+    allow_nan = found.allow_nan
+    for step in reversed(transforms):
+        allow_nan = step.allow_nan and (step.removes_nan or allow_nan)
+    steps = tuple(step for part in transforms for step in part.steps)
+    return ReadPredictor(
+        task=found.task,
+        classes=found.classes,
+        n_features=columns,
+        root=Chain(steps, found.root),
+        ceiling=found.ceiling,
+        reason=found.reason,
+        allow_nan=allow_nan,
+        allow_infinite=False,  # every transformer of scikit-learn here refuses infinity
+        max_abs=_bound(record, steps, found.max_abs),
+        family=f"Pipeline({', '.join([*(part.family for part in transforms), found.family])})",
+    )
+
+
+def _input_columns(record: Record) -> int:
+    value = plain(record.get("n_features_in_"))
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise wrong(record, "n_features_in_", value, "a number of columns")
+    return value
+
+
+def _bound(record: Record, steps: Sequence[Transform], limit: float | None) -> float | None:
+    """A bound on |x| under which no column exceeds `limit` after `steps`; a little narrower than the original's.
+
+    One number for all columns, so the narrowest column decides; it matters at 1e30 and beyond only.
+    """
+    if limit is None:
+        return None
+    per_column: np.ndarray[tuple[int, ...], np.dtype[np.float64]] | float = limit
+    shrink = 1.0 - 2.0**-40
+    with np.errstate(all="ignore"):
+        for step in reversed(steps):
+            match step:
+                case Subtract(operand=operand) | Shift(operand=operand):
+                    per_column = (per_column - np.abs(operand)) * shrink
+                case Divide(operand=operand):
+                    per_column = per_column * np.abs(operand) * shrink
+                case Multiply(operand=operand):
+                    per_column = np.where(operand == 0, np.inf, per_column / np.abs(operand)) * shrink
+                case Impute() | Select():
+                    per_column = float(np.min(per_column))
+                case _:
+                    per_column = math.inf
+    bound = float(np.min(per_column))
+    if math.isnan(bound) or bound <= 0:
+        raise unsupported(record, "The scaler leaves no room below the float32 range", found=repr(bound))
+    return min(bound, float(np.finfo(np.float64).max))
+
+
+def _feature_names(record: Record, columns: int) -> tuple[str, ...] | None:
+    value: Value = record.get("feature_names_in_")
+    if value is None and record.cls == "sklearn.pipeline.Pipeline":
+        for item in members(record, "steps", record.get("steps")):
+            if isinstance(item, TupleNode) and isinstance(item[1], Record):
+                value = item[1].get("feature_names_in_")
+                break
+    if not isinstance(value, Array) or value.objects is None:
+        return None
+    names = [plain(item) for item in value.objects]
+    if len(names) != columns or not all(isinstance(name, str) for name in names):
+        return None
+    return tuple(str(name) for name in names)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the class that a record names to the reader of its family; a class that is not here is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .forests import read_forest, read_tree
+from .gradient_boosting import read_gradient_boosting
+from .hist_boosting import read_hist_gradient_boosting
+from .interface import PredictorReader, TransformReader
+from .lightgbm import read_lightgbm
+from .linear import (
+    read_linear_classifier,
+    read_linear_regressor,
+    read_logistic_regression,
+    read_sgd_classifier,
+)
+from .preprocessing import (
+    read_imputer,
+    read_max_abs_scaler,
+    read_min_max_scaler,
+    read_robust_scaler,
+    read_selector,
+    read_standard_scaler,
+)
+from .xgboost import read_xgboost
+
+__all__ = ["PREDICTORS", "TRANSFORMS"]
+
+PREDICTORS: Mapping[str, PredictorReader] = {
+    "sklearn.tree._classes.DecisionTreeClassifier": read_tree,
+    "sklearn.tree._classes.DecisionTreeRegressor": read_tree,
+    "sklearn.tree._classes.ExtraTreeClassifier": read_tree,
+    "sklearn.tree._classes.ExtraTreeRegressor": read_tree,
+    "sklearn.ensemble._forest.RandomForestClassifier": read_forest,
+    "sklearn.ensemble._forest.RandomForestRegressor": read_forest,
+    "sklearn.ensemble._forest.ExtraTreesClassifier": read_forest,
+    "sklearn.ensemble._forest.ExtraTreesRegressor": read_forest,
+    "sklearn.ensemble._gb.GradientBoostingClassifier": read_gradient_boosting,
+    "sklearn.ensemble._gb.GradientBoostingRegressor": read_gradient_boosting,
+    "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingClassifier": (
+        read_hist_gradient_boosting
+    ),
+    "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingRegressor": (
+        read_hist_gradient_boosting
+    ),
+    "lightgbm.sklearn.LGBMClassifier": read_lightgbm,
+    "lightgbm.sklearn.LGBMRegressor": read_lightgbm,
+    "xgboost.sklearn.XGBClassifier": read_xgboost,
+    "xgboost.sklearn.XGBRegressor": read_xgboost,
+    "xgboost.sklearn.XGBRFClassifier": read_xgboost,
+    "xgboost.sklearn.XGBRFRegressor": read_xgboost,
+    "sklearn.linear_model._logistic.LogisticRegression": read_logistic_regression,
+    "sklearn.linear_model._logistic.LogisticRegressionCV": read_logistic_regression,
+    "sklearn.linear_model._ridge.RidgeClassifier": read_linear_classifier,
+    "sklearn.linear_model._ridge.RidgeClassifierCV": read_linear_classifier,
+    "sklearn.linear_model._perceptron.Perceptron": read_linear_classifier,
+    "sklearn.linear_model._passive_aggressive.PassiveAggressiveClassifier": read_linear_classifier,
+    "sklearn.linear_model._stochastic_gradient.SGDClassifier": read_sgd_classifier,
+    "sklearn.svm._classes.LinearSVC": read_linear_classifier,
+    "sklearn.svm._classes.LinearSVR": read_linear_regressor,
+    "sklearn.linear_model._base.LinearRegression": read_linear_regressor,
+    "sklearn.linear_model._ridge.Ridge": read_linear_regressor,
+    "sklearn.linear_model._ridge.RidgeCV": read_linear_regressor,
+    "sklearn.linear_model._coordinate_descent.Lasso": read_linear_regressor,
+    "sklearn.linear_model._coordinate_descent.LassoCV": read_linear_regressor,
+    "sklearn.linear_model._coordinate_descent.ElasticNet": read_linear_regressor,
+    "sklearn.linear_model._coordinate_descent.ElasticNetCV": read_linear_regressor,
+    "sklearn.linear_model._huber.HuberRegressor": read_linear_regressor,
+    "sklearn.linear_model._bayes.BayesianRidge": read_linear_regressor,
+    "sklearn.linear_model._stochastic_gradient.SGDRegressor": read_linear_regressor,
+}
+
+TRANSFORMS: Mapping[str, TransformReader] = {
+    "sklearn.preprocessing._data.StandardScaler": read_standard_scaler,
+    "sklearn.preprocessing._data.RobustScaler": read_robust_scaler,
+    "sklearn.preprocessing._data.MinMaxScaler": read_min_max_scaler,
+    "sklearn.preprocessing._data.MaxAbsScaler": read_max_abs_scaler,
+    "sklearn.impute._base.SimpleImputer": read_imputer,
+    "sklearn.feature_selection._variance_threshold.VarianceThreshold": read_selector,
+}

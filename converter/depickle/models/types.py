@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a fitted model computes, as frozen values: no estimator, no code, nothing that was not checked.
+
+A `TypedModel` holds one predictor. A predictor is a family (`Forest`, `Boosted`, `Linear`) or a composition of
+predictors; `Chain` puts transformers in front of one. Arrays are read-only. What each class documents is exactly
+what the original library does, in the order in which it does it, so that `depickle.emit` has nothing to decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, Union
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "Boosted",
+    "Chain",
+    "ClassLabel",
+    "Clip",
+    "Divide",
+    "Elementwise",
+    "FloatArray",
+    "Forest",
+    "Impute",
+    "InputFacts",
+    "LabelRule",
+    "Linear",
+    "Link",
+    "Multiply",
+    "Predictor",
+    "Select",
+    "Shift",
+    "Subtract",
+    "Transform",
+    "Tree",
+    "TypedModel",
+    "walk_predictors",
+]
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+IntArray: TypeAlias = npt.NDArray[np.int64]
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+ClassLabel: TypeAlias = int | float | str | bool
+Task: TypeAlias = Literal["classifier", "regressor", "outlier"]
+Ceiling: TypeAlias = Literal["proven", "certified", "sampled"]
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """One binary tree in the numbering of its source; node 0 is the root, a leaf has ``left == -1``.
+
+    Attributes:
+        feature: column compared at each inner node.
+        threshold: what it is compared with, untouched.
+        left: child where the comparison holds.
+        right: child where it does not.
+        missing_left: True where a missing value goes left.
+        value: [nodes, K]; meaningful on leaves only.
+        members: for a categorical node, the values that go left; `threshold` is NaN there.
+    """
+
+    feature: IntArray
+    threshold: FloatArray
+    left: IntArray
+    right: IntArray
+    missing_left: BoolArray
+    value: FloatArray
+    members: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def is_leaf(self) -> BoolArray:
+        """Mask of the leaves."""
+        return self.left < 0
+
+    @property
+    def splits(self) -> int:
+        """Number of inner nodes."""
+        return int(np.count_nonzero(self.left >= 0))
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """How a class index comes out of a row's quantities.
+
+    ``argmax_probabilities`` and ``argmax_scores``: first index of the largest. ``score_at_least`` and
+    ``score_above``: class 1 where the single raw score is >= or > `cut`, else class 0.
+
+    `exact` is False where the original decides on a quantity that passed through exp or log; the rule then
+    agrees with it wherever the margin of the row exceeds `band`.
+    """
+
+    kind: Literal["argmax_probabilities", "argmax_scores", "score_at_least", "score_above"]
+    cut: float = 0.0
+    exact: bool = True
+    band: float = 0.0
+
+
+Link: TypeAlias = Literal[
+    "identity",  # the raw score is the answer
+    "logistic",  # p = 1 / (1 + exp(-factor * raw)), [1 - p, p]
+    "softmax",  # exp(raw - max) / sum
+    "logistic_each",  # p_k = logistic(raw_k), as they are
+    "logistic_normalized",  # p_k = logistic(raw_k), divided by their sum
+    "none",  # a classifier without predict_proba
+    "exp",  # regressors with a log link
+    "signed_square",  # LightGBM reg_sqrt
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Forest:
+    """Trees whose leaf rows are added in source order and divided by `divisor` (None: a single tree, no division).
+
+    A classifier's rows are class probabilities; a regressor's have one column.
+    """
+
+    trees: tuple[Tree, ...]
+    outputs: int
+    divisor: int | None
+    rule: LabelRule | None
+    """None for a regressor."""
+    single: bool = True
+    """The input is rounded to float32 before it is compared, as scikit-learn's trees do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Boosted:
+    """``raw = baseline + Σ trees``, tree t adding its leaf to column ``target[t]``, in source order.
+
+    Attributes:
+        trees: with one value a leaf, the learning rate already multiplied in.
+        target: column of each tree.
+        baseline: where the sum of each column starts.
+        precision: format of the sum: float64, or float32 for XGBoost.
+        comparison: ``<=``, or ``<`` for XGBoost.
+        single: the input is rounded to float32 before it is compared.
+        zero_below: inputs of this magnitude or less become 0 first (LightGBM), or None.
+        truncate: columns whose value is truncated toward zero before set membership (categories).
+        average: divisor applied to the finished sums (LightGBM's random forests), or None.
+        link: from raw scores to what predict_proba or predict returns.
+        factor: multiplies the raw score inside the logistic link.
+        rule: label rule, None for a regressor.
+        zero_is_missing: columns in which 0 counts as missing (LightGBM).
+        columns: number of input columns.
+    """
+
+    trees: tuple[Tree, ...]
+    target: tuple[int, ...]
+    baseline: FloatArray
+    columns: int
+    link: Link
+    rule: LabelRule | None
+    precision: Literal["float64", "float32"] = "float64"
+    comparison: Literal["<=", "<"] = "<="
+    single: bool = False
+    zero_below: float | None = None
+    truncate: tuple[int, ...] = ()
+    average: int | None = None
+    factor: float = 1.0
+    zero_is_missing: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """``scores = z @ coefficients.T + intercept``; not bit-exact by nature, so rows carry a margin certificate."""
+
+    coefficients: FloatArray
+    """[K, F]."""
+    intercept: FloatArray
+    """[K]."""
+    link: Link
+    rule: LabelRule | None
+    mirrored: bool = False
+    """Binary soft-max over [-s, s], as a multinomial fit of two classes does."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subtract:
+    """``x - operand`` per column."""
+
+    operand: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Divide:
+    """``x / operand`` per column."""
+
+    operand: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Multiply:
+    """``x * operand`` per column."""
+
+    operand: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Shift:
+    """``x + operand`` per column."""
+
+    operand: FloatArray
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Every column limited to [low, high]; NaN stays NaN."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class Impute:
+    """Missing values of the kept columns replaced by their statistic; then the indicator columns, if any.
+
+    `missing` is the value that counts as missing; NaN means NaN.
+    """
+
+    statistics: FloatArray
+    """One per input column."""
+    missing: float
+    kept: tuple[int, ...]
+    indicators: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Select:
+    """The given columns, in the given order."""
+
+    columns: tuple[int, ...]
+
+
+Elementwise: TypeAlias = Union[Subtract, Divide, Multiply, Shift, Clip]  # noqa: UP007
+Transform: TypeAlias = Union[Elementwise, Impute, Select]  # noqa: UP007
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """Transformers, in order, in front of a predictor."""
+
+    steps: tuple[Transform, ...]
+    predictor: Predictor
+
+
+Predictor: TypeAlias = Union[Forest, Boosted, Linear, Chain]  # noqa: UP007
+
+
+@dataclass(frozen=True)
+class InputFacts:
+    """What the original admits as a row."""
+
+    dtype: Literal["float64", "float32"]
+    """Dtype that rows are converted to before anything compares."""
+    allow_nan: bool
+    allow_infinite: bool
+    max_abs: float | None
+    """Bound on |x| past which the original raises, or None."""
+
+
+@dataclass(frozen=True, eq=False)
+class TypedModel:
+    """A fitted model, read from the inert graph and checked.
+
+    Attributes:
+        task: classifier, regressor or outlier detector.
+        classes: labels in the order of their class index, or None.
+        n_features: columns of the input.
+        feature_names: as the original recorded them, or None.
+        facts: which rows the original admits.
+        writer: library versions that wrote the model.
+        family: class names along the model, outermost first.
+        ceiling: the best tier that its decision arithmetic allows.
+        reason: one sentence saying why `ceiling` is what it is.
+        root: what it computes.
+    """
+
+    task: Task
+    classes: tuple[ClassLabel, ...] | None
+    n_features: int
+    feature_names: tuple[str, ...] | None
+    facts: InputFacts
+    writer: Mapping[str, str]
+    family: str
+    ceiling: Ceiling
+    reason: str
+    root: Predictor
+
+    def split_thresholds(self) -> dict[int, FloatArray]:
+        """Distinct finite thresholds per column, in the space in which the trees compare (after all transforms)."""
+        found: dict[int, set[float]] = {}
+        for predictor in walk_predictors(self.root):
+            if isinstance(predictor, Forest | Boosted):
+                for tree in predictor.trees:
+                    inner = ~tree.is_leaf & np.isfinite(tree.threshold)
+                    for column, cut in zip(tree.feature[inner], tree.threshold[inner], strict=True):
+                        found.setdefault(int(column), set()).add(float(cut))
+        return {column: np.array(sorted(cuts)) for column, cuts in sorted(found.items())}
+
+
+def walk_predictors(root: Predictor) -> Iterator[Predictor]:
+    """`root` and every predictor inside it, outermost first."""
+    yield root
+    if isinstance(root, Chain):
+        yield from walk_predictors(root.predictor)
