@@ -60,7 +60,8 @@ def estate_manifest(folder: Path) -> list[dict[str, Any]]:
 def _key() -> str:
     """Changes with anything that the bytes of the estate depend on."""
     digest = hashlib.sha256(sys.version.encode())
-    sources = [*Path(__file__).parent.glob("*.py"), *Path(__file__).parent.parent.glob("[bt]*.py")]
+    here = Path(__file__).parent
+    sources = [*here.glob("*.py"), here.parent / "bars.py", here.parent / "trading_features.py"]
     for path in sorted(sources):
         digest.update(path.read_bytes())
     for name in _LIBRARIES:

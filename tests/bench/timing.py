@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Times calls and prints tables of them; medians of many short batches, since a mean would time the neighbours."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+__all__ = ["print_table", "seconds_per_call"]
+
+_BATCHES = 15
+
+
+def seconds_per_call(function: Callable[[], object], *, budget: float = 0.6) -> float:
+    """Median over batches of the time of one call; the batches together take about `budget` seconds."""
+    function()  # first calls allocate
+    started = time.perf_counter()
+    function()
+    once = max(time.perf_counter() - started, 1e-7)
+    calls = max(1, int(budget / _BATCHES / once))
+    batches = max(3, min(_BATCHES, int(budget / (calls * once)) or 1))
+    times = []
+    for _ in range(batches):
+        started = time.perf_counter()
+        for _ in range(calls):
+            function()
+        times.append((time.perf_counter() - started) / calls)
+    return statistics.median(times)
+
+
+def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table with the first column to the left and all others to the right."""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    print(f"\n{title}\n")
+    for row in (head, ["-" * width for width in widths], *rows):
+        cells = [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
+        print("  " + "  ".join(cells))
