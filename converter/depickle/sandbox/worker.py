@@ -83,8 +83,8 @@ class SupportsEnvironment(Protocol):
     """What a worker needs of a `WorkerEnvironment`."""
 
     @property
-    def interpreter(self) -> Path:
-        """The environment's Python."""
+    def python(self) -> Path:
+        """Absolute path of the environment's interpreter."""
 
     @property
     def name(self) -> str:
@@ -151,7 +151,7 @@ class Worker:
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._control = ours
-        command = [os.fspath(environment.interpreter), "-I", "-B", os.fspath(_WORKER_MAIN)]
+        command = [os.fspath(environment.python), "-I", "-B", os.fspath(_WORKER_MAIN)]
         try:
             with theirs:
                 self._process = subprocess.Popen(
@@ -170,7 +170,7 @@ class Worker:
                 "The worker's interpreter cannot be started",
                 code="DP500",
                 where=self._name,
-                found=f"{environment.interpreter}: {error}",
+                found=f"{environment.python}: {error}",
                 next_step="remove the environment and add it again",
             ) from error
         try:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import array
 import ctypes
 import errno
+import functools
 import gc
 import importlib
 import io
@@ -80,6 +81,7 @@ _CLONE_THREAD, _PROT_EXEC = 0x00010000, 4
 
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _X32_BIT = 0x40000000
+_ON_LINUX = platform.system() == "Linux"
 
 # name → (x86_64, aarch64); None where the architecture has no such call. Numbers from the kernel's tables.
 _PLAIN: dict[str, tuple[int | None, int | None]] = {
@@ -188,6 +190,12 @@ _CHECKED = {
 }
 
 
+@functools.lru_cache(maxsize=None)  # noqa: UP033  # functools.cache is of 3.9
+def _machine() -> str:
+    return platform.machine()
+
+
+@functools.lru_cache(maxsize=None)  # noqa: UP033  # functools.cache is of 3.9
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
@@ -205,7 +213,7 @@ def _prctl(libc: ctypes.CDLL, option: int, *arguments: int) -> None:
 
 def landlock_abi() -> int:
     """The kernel's Landlock version, 0 where it has none."""
-    if not sys.platform.startswith("linux"):
+    if not _ON_LINUX:
         return 0
     found = _syscall(
         _libc(),
@@ -251,8 +259,12 @@ def enter_landlock(libc: ctypes.CDLL) -> int:
     return abi
 
 
-def seccomp_program(machine: str, pid: int) -> bytes:
+@functools.lru_cache(maxsize=None)  # noqa: UP033  # functools.cache is of 3.9
+def seccomp_program(machine: str) -> tuple[bytes, int]:
     """The filter as an array of ``struct sock_filter``: allow what is listed, kill what is deadly, else EPERM.
+
+    Returns:
+        The program, and the place in it of the process id that may be signalled, which the child fills in.
 
     Raises:
         RefusedError: for an architecture without a table.
@@ -291,7 +303,8 @@ def seccomp_program(machine: str, pid: int) -> bytes:
     )  # its flags lie in memory: libc falls back to clone
     # abort() signals the own process; nobody else may be signalled.
     code.append((_JEQ, 0, 4, _CHECKED["tgkill"][column]))
-    code += [low(0), (_JEQ, 0, 1, pid), (_RET, 0, 0, _RET_ALLOW), (_RET, 0, 0, _RET_KILL)]
+    place = 8 * (len(code) + 1) + 4
+    code += [low(0), (_JEQ, 0, 1, 0), (_RET, 0, 0, _RET_ALLOW), (_RET, 0, 0, _RET_KILL)]
     # Limits may be read, of this process, and not changed: pid 0, no new limit.
     code.append((_JEQ, 0, 8, _CHECKED["prlimit64"][column]))
     code += [low(0), (_JEQ, 0, 5, 0), low(2), (_JEQ, 0, 3, 0), (_LD, 0, 0, 16 + 8 * 2 + 4), (_JEQ, 0, 1, 0)]
@@ -299,7 +312,11 @@ def seccomp_program(machine: str, pid: int) -> bytes:
     for numbers in _DEADLY.values():
         answer(numbers[column], _RET_KILL)
     code.append((_RET, 0, 0, _RET_ERRNO | errno.EPERM))
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code), place
+
+
+class _FilterProgram(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 
 
 def enter_seccomp(libc: ctypes.CDLL) -> None:
@@ -308,13 +325,10 @@ def enter_seccomp(libc: ctypes.CDLL) -> None:
     Raises:
         RefusedError: where the kernel refuses it.
     """
-    program = ctypes.create_string_buffer(seccomp_program(platform.machine(), os.getpid()))
-    length = (len(program) - 1) // 8
-
-    class FilterProgram(ctypes.Structure):
-        _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
-
-    described = FilterProgram(length, ctypes.addressof(program))
+    template, place = seccomp_program(_machine())
+    program = ctypes.create_string_buffer(template, len(template))
+    struct.pack_into("=I", program, place, os.getpid())
+    described = _FilterProgram(len(template) // 8, ctypes.addressof(program))
     if (
         libc.prctl(
             ctypes.c_int(_PR_SET_SECCOMP),
@@ -331,24 +345,32 @@ def enter_seccomp(libc: ctypes.CDLL) -> None:
 def _drop_capabilities(libc: ctypes.CDLL) -> None:
     """Root without capabilities is a user that owns many files; Landlock takes the files."""
     header = struct.pack("=Ii", 0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this thread
-    number = {"x86_64": 126, "aarch64": 91}[platform.machine()]
+    number = {"x86_64": 126, "aarch64": 91}[_machine()]
     if _syscall(libc, number, header, bytes(24)) != 0:
         raise RefusedError("confinement", f"capset: {os.strerror(ctypes.get_errno())}")
 
 
-def lower_limits(memory_bytes: int, cpu_seconds: int) -> None:
-    """Address space at `memory_bytes` above the present size, CPU time, and no files, cores, queues or processes.
+def address_space() -> int:
+    """Bytes of address space that this process uses, 0 where the system does not say.
+
+    Raises:
+        RefusedError: on Linux, where it always says.
+    """
+    try:
+        with open("/proc/self/statm", "rb") as statm:
+            return int(statm.read().split()[0]) * resource.getpagesize()
+    except OSError as error:
+        if _ON_LINUX:
+            raise RefusedError("confinement", f"/proc/self/statm: {error.strerror}") from error
+        return 0
+
+
+def lower_limits(space_bytes: int, cpu_seconds: int) -> None:
+    """Address space and CPU time as given, and no files, cores, queues, locked memory or processes.
 
     Raises:
         RefusedError: where the system refuses a limit.
     """
-    used = 0
-    try:
-        with open("/proc/self/statm", "rb") as statm:
-            used = int(statm.read().split()[0]) * resource.getpagesize()
-    except OSError as error:
-        if sys.platform.startswith("linux"):
-            raise RefusedError("confinement", f"/proc/self/statm: {error.strerror}") from error
     cpu = int(time.process_time()) + cpu_seconds + 1
     wanted = {
         "RLIMIT_CORE": 0,
@@ -357,7 +379,7 @@ def lower_limits(memory_bytes: int, cpu_seconds: int) -> None:
         "RLIMIT_MSGQUEUE": 0,
         "RLIMIT_NPROC": 0,
         "RLIMIT_CPU": cpu,
-        "RLIMIT_AS": used + memory_bytes,
+        "RLIMIT_AS": space_bytes,
     }
     for name, value in wanted.items():
         number = getattr(resource, name, None)
@@ -368,20 +390,20 @@ def lower_limits(memory_bytes: int, cpu_seconds: int) -> None:
         try:
             resource.setrlimit(number, (value, value))
         except (OSError, ValueError) as error:
-            if sys.platform.startswith("linux"):
+            if _ON_LINUX:
                 raise RefusedError("confinement", f"{name}: {error}") from error
 
 
-def confine(memory_bytes: int, cpu_seconds: int) -> None:
+def confine(space_bytes: int, cpu_seconds: int) -> None:
     """Lock this process in for good; every step or none.
 
     Raises:
         RefusedError: of kind ``confinement`` where a step fails. The caller must end the process.
     """
-    if not sys.platform.startswith("linux") or platform.machine() not in _ARCHITECTURES:
-        raise RefusedError("confinement", f"no confinement for {sys.platform} on {platform.machine()}")
+    if not _ON_LINUX or _machine() not in _ARCHITECTURES:
+        raise RefusedError("confinement", f"no confinement for {platform.system()} on {_machine()}")
     libc = _libc()
-    lower_limits(memory_bytes, cpu_seconds)
+    lower_limits(space_bytes, cpu_seconds)
     _prctl(libc, _PR_SET_DUMPABLE, 0)  # no ptrace and no /proc/<pid>/mem from siblings of the same user
     _prctl(libc, _PR_SET_NO_NEW_PRIVS, 1)
     _drop_capabilities(libc)
@@ -796,7 +818,9 @@ def _keep_only(request: int, reply: int) -> None:
     os.closerange(5, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
-def run_child(request: int, reply: int, control: Mapping[str, Any], *, unconfined: bool) -> NoReturn:
+def run_child(
+    request: int, reply: int, control: Mapping[str, Any], space_bytes: int, *, unconfined: bool
+) -> NoReturn:
     """Confine this process, then read the request and answer it; never returns."""
     try:
         _keep_only(request, reply)
@@ -804,10 +828,10 @@ def run_child(request: int, reply: int, control: Mapping[str, Any], *, unconfine
         try:
             limits = control["limits"]
             if unconfined:
-                lower_limits(limits["memory_bytes"], limits["cpu_seconds"])
+                lower_limits(space_bytes, limits["cpu_seconds"])
             else:
                 _prctl(_libc(), _PR_SET_PDEATHSIG, signal.SIGKILL)
-                confine(limits["memory_bytes"], limits["cpu_seconds"])
+                confine(space_bytes, limits["cpu_seconds"])
             set_tripwire(lambda event: _refusal(reply, "tripwire", event))
         except BaseException as error:
             _refusal(reply, "confinement", getattr(error, "detail", "") or f"{type(error).__name__}: {error}")
@@ -952,16 +976,19 @@ def prove_confinement() -> dict[str, Any]:
     Raises:
         RefusedError: where the trial shows anything else.
     """
+    # computed once here and shared with every child
+    seccomp_program(_machine())
+    space = address_space() + (1 << 30)
     child = os.fork()
     if child == 0:
         code = 90
         try:
-            confine(1 << 30, 10)
+            confine(space, 10)
             code = 91
             os.open("/", os.O_RDONLY)
             code = 92
         except PermissionError:
-            _syscall(_libc(), _DEADLY["socket"][0 if platform.machine() == "x86_64" else 1] or 0, 1, 1, 0)
+            _syscall(_libc(), _DEADLY["socket"][0 if _machine() == "x86_64" else 1] or 0, 1, 1, 0)
             code = 93
         finally:
             os._exit(code)
@@ -974,7 +1001,7 @@ def prove_confinement() -> dict[str, Any]:
             93: "a socket call returned",
         }
         raise RefusedError("confinement", step.get(os.WEXITSTATUS(status), f"status {status}"))
-    return {"landlock": landlock_abi(), "seccomp": True, "machine": platform.machine()}
+    return {"landlock": landlock_abi(), "seccomp": True, "machine": _machine()}
 
 
 def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
@@ -1048,10 +1075,11 @@ def serve(control: socket.socket, *, unconfined: bool) -> None:
             count = threads()
             if count > 1:
                 raise RefusedError("threads", f"{count} threads")
+            space = address_space() + message["limits"]["memory_bytes"]
             child = os.fork()
             if child == 0:
                 control.close()
-                run_child(descriptors[0], descriptors[1], message, unconfined=unconfined)
+                run_child(descriptors[0], descriptors[1], message, space, unconfined=unconfined)
             for descriptor in descriptors:
                 os.close(descriptor)
             descriptors = []
