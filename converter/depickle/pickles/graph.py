@@ -22,6 +22,7 @@ __all__ = [
     "ListNode",
     "Node",
     "NumpyScalar",
+    "Raw",
     "Record",
     "SetNode",
     "TupleNode",
@@ -69,7 +70,7 @@ class ListNode:
 
 
 class TupleNode(ListNode):
-    """A tuple."""
+    """A tuple; equal by identity like every node."""
 
     __slots__ = ()
 
@@ -85,17 +86,19 @@ class SetNode(ListNode):
 
 
 class DictNode:
-    """A dict (or OrderedDict) with simple keys: scalars, `NumpyScalar`, or tuples of these as `TupleNode`.
+    """A dict, OrderedDict, defaultdict or Counter with simple keys, in the order of the stream.
 
-    `pairs` keeps the order of the stream with duplicate keys resolved as Python does (last value, first
-    place).
+    Keys are scalars, `NumpyScalar`, or plain Python tuples of these, so that `get` works with ordinary values.
+    `kind` is ``dict``, ``OrderedDict``, ``defaultdict`` or ``Counter``; `factory` is what a defaultdict names.
     """
 
-    __slots__ = ("items", "offset")
+    __slots__ = ("factory", "items", "kind", "offset")
 
-    def __init__(self, items: dict[object, Value], offset: int) -> None:
+    def __init__(self, items: dict[object, Value], offset: int, kind: str = "dict") -> None:
         self.items = items
         self.offset = offset
+        self.kind = kind
+        self.factory: GlobalRef | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -109,17 +112,43 @@ class DictNode:
 
 
 class Dtype:
-    """A numpy dtype: `descr` is what `numpy.dtype` accepts (a string, or a list of fields)."""
+    """A numpy dtype, checked field by field: `descr` is a string such as ``<f8``, ``|O`` or ``<M8[ns]``.
 
-    __slots__ = ("descr", "offset")
+    A structured dtype has `fields` (name, format, byte offset) and its `descr` is ``|V<itemsize>``.
+    """
 
-    def __init__(self, descr: str | list[tuple[str, str]], offset: int) -> None:
+    __slots__ = ("_numpy", "descr", "fields", "itemsize", "offset")
+
+    def __init__(
+        self,
+        descr: str,
+        offset: int,
+        *,
+        itemsize: int = 0,
+        fields: tuple[tuple[str, str, int], ...] | None = None,
+    ) -> None:
         self.descr = descr
         self.offset = offset
+        self.itemsize = itemsize
+        self.fields = fields
+        self._numpy: np.dtype[np.generic] | None = None
 
-    def to_numpy(self) -> np.dtype[np.void]:
-        """The dtype, aligned as written; never an object dtype."""
-        return np.dtype(self.descr)
+    def to_numpy(self) -> np.dtype[np.generic]:
+        """The dtype with offsets and item size as written.
+
+        Raises:
+            TypeError: for the dtype of Python objects, which no bytes have.
+        """
+        if self._numpy is None:
+            if self.descr == "|O":
+                raise TypeError("no bytes have the dtype of Python objects")
+            if self.fields is None:
+                self._numpy = np.dtype(self.descr)
+            else:
+                names, formats, offsets = zip(*self.fields, strict=True)
+                layout = {"names": names, "formats": formats, "offsets": offsets, "itemsize": self.itemsize}
+                self._numpy = np.dtype(layout)  # type: ignore[call-overload]  # the stubs want lists
+        return self._numpy
 
     @property
     def is_object(self) -> bool:
@@ -130,7 +159,8 @@ class Dtype:
 class Array:
     """A numpy array: dtype, shape and order, over bytes of the stream or, for object arrays, `objects`.
 
-    `subclass` is the recorded (module, name) where it is not numpy.ndarray (e.g. a memmap or masked array).
+    A masked array is a `Record` of ``numpy.ma.core.MaskedArray`` whose state holds ``data``, ``mask`` (an `Array`
+    of booleans) and ``fill_value``.
     """
 
     __slots__ = ("data", "dtype", "fortran", "objects", "offset", "shape")
@@ -158,7 +188,7 @@ class Array:
         return self.objects is not None
 
     def to_numpy(self) -> npt.NDArray[np.generic]:
-        """A read-only array over the bytes of the stream.
+        """A read-only array over the bytes of the stream (no copy, and so perhaps not aligned).
 
         Raises:
             TypeError: for an object array, which has no bytes.
@@ -186,6 +216,9 @@ class NumpyScalar:
     def __eq__(self, other: object) -> bool:
         return bool(self.value() == (other.value() if isinstance(other, NumpyScalar) else other))
 
+    def __repr__(self) -> str:
+        return f"NumpyScalar({self.value()!r})"
+
     def __hash__(self) -> int:
         return hash(self.value())
 
@@ -194,7 +227,8 @@ class Record:
     """An object that the pickle would have created: its class, how, with which arguments and state.
 
     `how` is ``newobj`` (class.__new__(*args)), ``reduce`` (callable(*args)), or ``reconstructor``
-    (copyreg._reconstructor). `listitems` / `dictitems` hold what APPENDS / SETITEMS gave to it.
+    (copyreg._reconstructor, where `args` holds the value of the base type, if any). `listitems` / `dictitems`
+    hold what APPENDS / SETITEMS gave to it.
     """
 
     __slots__ = ("args", "dictitems", "how", "kwargs", "listitems", "module", "name", "offset", "state")
@@ -237,7 +271,9 @@ class Record:
 
 
 Node: TypeAlias = Union[GlobalRef, ListNode, DictNode, Dtype, Array, NumpyScalar, Record]  # noqa: UP007
-Value: TypeAlias = Union[Node, None, bool, int, float, complex, str, bytes]  # noqa: UP007
+Value: TypeAlias = Union[Node, bool, int, float, complex, str, bytes, None]  # noqa: UP007
+#: A value while the stream is being read, when long bytes are still slices of it. The finished graph has none.
+Raw: TypeAlias = Union[Value, memoryview]  # noqa: UP007
 
 
 def plain(value: Value) -> Value:
