@@ -299,7 +299,7 @@ def _record(
     margin = None
     if plan.emitted.outputs.margin is not None:
         margin = MarginContract(
-            gamma=float(plan.emitted.gamma).hex() if plan.emitted.gamma is not None else "0x0.0p+0",
+            gamma=float(plan.emitted.gamma).hex() if plan.emitted.gamma is not None else "0x0p+0",
             certified_fraction=repr(evidence.certified_fraction),
         )
     return ConversionRecord(

@@ -28,7 +28,7 @@ __all__ = [
     "Tier",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 Tier = Literal["proven", "certified", "sampled"]
 Task = Literal["classifier", "regressor", "outlier"]
@@ -39,7 +39,7 @@ class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Immutable; an unknown field is an error."""
 
 
-class SourceRecord(_Value):
+class SourceRecord(_Value, frozen=True):
     """The legacy file that was converted."""
 
     name: str
@@ -50,7 +50,7 @@ class SourceRecord(_Value):
     """Library name to version, as read out of the file without loading it."""
 
 
-class RecordFinding(_Value):
+class RecordFinding(_Value, frozen=True):
     """A gate finding that did not refuse the file."""
 
     rule: str
@@ -59,7 +59,7 @@ class RecordFinding(_Value):
     offset: int | None
 
 
-class InputContract(_Value):
+class InputContract(_Value, frozen=True):
     """What a row must look like: F columns of one dtype, and which special values the original admits."""
 
     name: str
@@ -74,7 +74,7 @@ class InputContract(_Value):
     """Hexadecimal bound on |x| past which the original raises (the float32 range for forests), or None."""
 
 
-class OutputNames(_Value):
+class OutputNames(_Value, frozen=True):
     """Names of the ONNX outputs; None where the model has no such output."""
 
     label: str | None
@@ -88,7 +88,7 @@ class OutputNames(_Value):
     bound: str | None = None
 
 
-class MarginContract(_Value):
+class MarginContract(_Value, frozen=True):
     """A row's label is certified where the output `margin` exceeds the output `bound`; elsewhere abstain."""
 
     gamma: str
@@ -97,7 +97,7 @@ class MarginContract(_Value):
     """Share of reference rows above the bound."""
 
 
-class FeatureContract(_Value):
+class FeatureContract(_Value, frozen=True):
     """Which features a row holds, in order, and who computes them."""
 
     kind: Literal["caller", "catalogue"]
@@ -105,7 +105,7 @@ class FeatureContract(_Value):
     names: list[str] | None
 
 
-class RowSet(_Value):
+class RowSet(_Value, frozen=True):
     """One set of rows on which both models answered."""
 
     name: str
@@ -117,7 +117,7 @@ class RowSet(_Value):
     """SHA-256 of the rows as little-endian float64, row-major."""
 
 
-class ProofRecord(_Value):
+class ProofRecord(_Value, frozen=True):
     """What translation validation walked; None of it is a sample."""
 
     method: str
@@ -128,7 +128,7 @@ class ProofRecord(_Value):
     splits_reached: int
 
 
-class ParityRecord(_Value):
+class ParityRecord(_Value, frozen=True):
     """The evidence that the new model answers as the old one did."""
 
     reference: str
@@ -141,7 +141,7 @@ class ParityRecord(_Value):
     conditions: dict[str, str]
 
 
-class ProbeRows(_Value):
+class ProbeRows(_Value, frozen=True):
     """Stored rows with their answers: guards against another onnxruntime build or architecture."""
 
     rows: list[list[str]]
@@ -150,7 +150,7 @@ class ProbeRows(_Value):
     scores: list[list[str]] | None
 
 
-class ConversionRecord(_Value):
+class ConversionRecord(_Value, frozen=True):
     """Everything about a conversion that the guide's metadata has no field for."""
 
     schema_version: Literal[1]

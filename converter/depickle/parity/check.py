@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -90,6 +91,15 @@ def check_parity(
         if admitted.values.shape[0] == 0:
             continue
         original = reference(admitted.values)
+        if original.predict is None:
+            raise ParityError(
+                "The original gave no answer to compare with",
+                code="DP705",
+                where=where,
+                found="no predictions",
+                expected="one per row",
+                next_step="depickle inspect FILE",
+            )
         answers = session.run(admitted.values)
         certified = _certified(answers)
         if certified is not None and (not users_rows or rows.name == "reference"):
@@ -106,7 +116,7 @@ def check_parity(
             scores=_double(answers.scores),
         )
         if outcome.first_flip is not None:
-            raise _flip(outcome, admitted, original, answers, classes, where)
+            raise _flip(outcome, admitted, original.predict, answers, classes, where)
         if task != "classifier" and (outcome.rows.max_ulp_scores or 0) > MAX_REGRESSOR_ULP:
             raise ParityError(
                 "The new model does not give the same numbers",
@@ -175,10 +185,13 @@ def _probes(rows: npt.NDArray[np.float64], session: OnnxSession) -> ProbeRows:
     )
 
 
-def _hex_rows(values: npt.NDArray[np.floating] | None) -> list[list[str]] | None:  # type: ignore[type-arg]  # any width
+def _hex_rows(values: npt.NDArray[np.floating[Any]] | None) -> list[list[str]] | None:
     if values is None:
         return None
-    return [[_hex(value) for value in row] for row in np.asarray(values, dtype=np.float64).reshape(len(values), -1)]
+    return [
+        [_hex(value) for value in row]
+        for row in np.asarray(values, dtype=np.float64).reshape(len(values), -1)
+    ]
 
 
 def _hex(value: float) -> str:
@@ -188,7 +201,7 @@ def _hex(value: float) -> str:
 def _flip(
     outcome: Outcome,
     rows: NamedRows,
-    original: ReferenceAnswers,
+    original: npt.NDArray[np.generic],
     answers: Answers,
     classes: Sequence[Label] | None,
     where: str,
@@ -202,6 +215,6 @@ def _flip(
         code="DP701",
         where=f"{where}, rows {rows.name}, row {index}",
         found=f"{outcome.rows.label_flips} of {outcome.rows.rows} labels differ, the first {new}",
-        expected=str(original.predict[index]),
+        expected=str(original[index]),
         next_step="nothing was published and the original is untouched; report the model family",
     )

@@ -59,7 +59,7 @@ def row_as_json(row: MigrationRow) -> str:
 
 
 def _summary(rows: Sequence[MigrationRow], release: dict[str, object] | None) -> dict[str, object]:
-    counts = {status: sum(row.status == status for row in rows) for status in STATUSES}
+    counts: dict[str, object] = {status: sum(row.status == status for row in rows) for status in STATUSES}
     return {"schema_version": SCHEMA_VERSION, "summary": {**counts, "total": len(rows), "release": release}}
 
 

@@ -125,7 +125,7 @@ class _Writer:
             raise self._refuse("objects nested too deep", f"at most {MAX_DEPTH}", "DP641")
         if value is None or isinstance(value, bool | int | float | str):
             return self._json(value)
-        if isinstance(value, bytes | bytearray | memoryview):
+        if isinstance(value, bytes | bytearray):
             loader = "BytearrayNode" if isinstance(value, bytearray) else "BytesNode"
             return self._bytes(bytes(value), loader, self._next_id())
         if isinstance(value, Array):
