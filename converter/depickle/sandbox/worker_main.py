@@ -128,8 +128,24 @@ _PLAIN: dict[str, tuple[int | None, int | None]] = {
     "exit": (60, 93),
     "exit_group": (231, 94),
 }
-# No honest model asks for these: the child dies at once and the launcher can say why. What is in neither table
-# (open, stat, access, readlink, pipe, dup, memfd_create, ioctl …) fails with EPERM, as libraries expect of probing.
+# For the child there are no files. ENOENT and not EPERM: std::filesystem throws on EPERM, so that XGBoost 2.0, which
+# looks for a cgroup's limits on load, would abort; a file that is absent it can live without.
+_ABSENT: dict[str, tuple[int | None, int | None]] = {
+    "open": (2, None),
+    "openat": (257, 56),
+    "openat2": (437, 437),
+    "stat": (4, None),
+    "lstat": (6, None),
+    "newfstatat": (262, 79),
+    "statx": (332, 291),
+    "access": (21, None),
+    "faccessat": (269, 48),
+    "faccessat2": (439, 439),
+    "readlink": (89, None),
+    "readlinkat": (267, 78),
+}
+# No honest model asks for these: the child dies at once and the launcher can say why. What is in no table (pipe, dup,
+# memfd_create, ioctl …) fails with EPERM.
 _DEADLY: dict[str, tuple[int | None, int | None]] = {
     "fork": (57, None),
     "vfork": (58, None),
@@ -261,7 +277,7 @@ def enter_landlock(libc: ctypes.CDLL) -> int:
 
 @functools.lru_cache(maxsize=None)  # noqa: UP033  # functools.cache is of 3.9
 def seccomp_program(machine: str) -> tuple[bytes, int]:
-    """The filter as an array of ``struct sock_filter``: allow what is listed, kill what is deadly, else EPERM.
+    """The filter as an array of ``struct sock_filter``: allow what is listed, no files, kill what is deadly.
 
     Returns:
         The program, and the place in it of the process id that may be signalled, which the child fills in.
@@ -309,6 +325,8 @@ def seccomp_program(machine: str) -> tuple[bytes, int]:
     code.append((_JEQ, 0, 8, _CHECKED["prlimit64"][column]))
     code += [low(0), (_JEQ, 0, 5, 0), low(2), (_JEQ, 0, 3, 0), (_LD, 0, 0, 16 + 8 * 2 + 4), (_JEQ, 0, 1, 0)]
     code += [(_RET, 0, 0, _RET_ALLOW), (_RET, 0, 0, _RET_ERRNO | errno.EPERM)]
+    for numbers in _ABSENT.values():
+        answer(numbers[column], _RET_ERRNO | errno.ENOENT)
     for numbers in _DEADLY.values():
         answer(numbers[column], _RET_KILL)
     code.append((_RET, 0, 0, _RET_ERRNO | errno.EPERM))
@@ -417,7 +435,7 @@ _TRIPWIRES = (
     "import", "open", "compile", "exec", "os.", "posix.", "socket.", "subprocess.", "shutil.", "ftplib.",
     "http.", "urllib.", "smtplib.", "sqlite3.", "tempfile.", "glob.", "pathlib.", "pty.", "syslog.", "webbrowser.",
     "winreg.", "signal.", "resource.", "fcntl.", "mmap.", "marshal.", "code.__new__", "function.__new__",
-    "ctypes.dlopen", "ctypes.addressof", "ctypes.string_at", "ctypes.set_errno", "ctypes.set_exception",
+    "ctypes.dlopen", "ctypes.string_at", "ctypes.set_errno", "ctypes.set_exception",
     "sys.settrace", "sys.setprofile", "sys.addaudithook", "sys._current_frames", "gc.get_objects",
     "gc.get_referrers", "builtins.input", "builtins.breakpoint", "cpython.run_", "pickle.find_class",
 )  # fmt: skip
@@ -987,7 +1005,7 @@ def prove_confinement() -> dict[str, Any]:
             code = 91
             os.open("/", os.O_RDONLY)
             code = 92
-        except PermissionError:
+        except FileNotFoundError:
             _syscall(_libc(), _DEADLY["socket"][0 if _machine() == "x86_64" else 1] or 0, 1, 1, 0)
             code = 93
         finally:
