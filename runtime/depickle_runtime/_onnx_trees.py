@@ -73,6 +73,7 @@ def _depth(
     inner: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]],
     roots: _Ints,
     where: str,
+    limit: int = MAX_DEPTH,
 ) -> int:
     """Depth of a forest whose children are given by index; refuses all that is not a forest.
 
@@ -82,6 +83,7 @@ def _depth(
         inner: which of the children are nodes to descend to.
         roots: where the trees begin.
         where: for messages.
+        limit: most steps from a root to a node.
     """
     count = len(first)
     parents = np.bincount(first[inner[0]], minlength=count) + np.bincount(second[inner[1]], minlength=count)
@@ -100,7 +102,7 @@ def _depth(
         if not below.size:
             break
         depth += 1
-        if depth > MAX_DEPTH:
+        if depth > limit:
             raise _refuse("DP354", f"a tree deeper than {MAX_DEPTH}", f"at most {MAX_DEPTH}", where)
         seen += below.size
         level = below
@@ -180,7 +182,7 @@ def check_ensemble(attributes: Attributes, columns: int, where: str) -> tuple[in
         raise _refuse("DP352", f"leaf {leaf_id} with {int(used[leaf_id])} parents", "one parent each", where)
     if len(np.unique(roots)) != len(roots):
         raise _refuse("DP352", "a root used twice", "each once", where)
-    depth = _depth(true, false, (~true_leaf, ~false_leaf), roots, where) + 1
+    depth = _depth(true, false, (~true_leaf, ~false_leaf), roots, where, MAX_DEPTH - 1) + 1
     return wanted, TreeFacts(1, len(roots), count + leaves, depth)
 
 

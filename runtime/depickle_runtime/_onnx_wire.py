@@ -31,6 +31,9 @@ __all__ = ["Attribute", "Graph", "Model", "Node", "Tensor", "ValueInfo", "read_m
 MAX_FIELDS: Final = 400_000
 """Fields read one at a time; the largest model of ours has a few thousand. Bounds the time to about 0.5 s."""
 
+MESSAGE_COST: Final = 12
+"""What opening one more message counts for, in fields: an empty one costs about that much time."""
+
 MAX_TEXT: Final = 65_536
 """Bytes in one name, documentation string or metadata value."""
 
@@ -393,6 +396,7 @@ class _Reader:
         initializers: list[Tensor] = []
         values: dict[str, list[ValueInfo]] = {"input": [], "output": [], "value_info": []}
         for name, a, b in self._fields(start, end, _GRAPH, "graph"):
+            self._budget -= MESSAGE_COST
             if name == "node":
                 nodes.append(self._node(a, b, f"graph.node[{len(nodes)}]"))
             elif name == "initializer":
@@ -418,6 +422,7 @@ class _Reader:
         attributes: list[Attribute] = []
         for name, a, b in self._fields(start, end, _NODE, where):
             if name == "attribute":
+                self._budget -= MESSAGE_COST
                 attributes.append(self._attribute(a, b, where))
             elif name in names:
                 names[name].append(self._text(a, b, where))

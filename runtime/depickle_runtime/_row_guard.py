@@ -21,6 +21,9 @@ __all__ = ["RowGuard"]
 _MAX_NAMED: Final = 8
 """Columns named in one message."""
 
+_FLOAT64: Final = np.dtype(np.float64)
+_FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
+
 _Floats = npt.NDArray[np.floating[Any]]
 
 
@@ -40,11 +43,13 @@ class RowGuard:
         self._dtype: Final = np.dtype(contract.dtype)
         self._graph_dtype: Final = np.dtype(contract.graph_dtype)
         # One dot product settles nearly every row: Σx² is finite only if every x is, and below the square of
-        # the bound only if every |x| is below it. (1 - 2⁻²⁰) covers the rounding of the sum.
-        limit = math.inf if self._max_abs is None else self._max_abs
-        square = limit * limit if limit < 1e150 else 1e300
-        self._clean_below = square * (1 - 2.0**-20)
-        self._narrows = self._dtype.itemsize < 8
+        # the bound only if every |x| is below it. (1 - 2⁻²⁰) covers the rounding of the sum; the float32 range
+        # keeps the narrowing below from overflowing.
+        narrows = np.float32 in (self._dtype.type, self._graph_dtype.type)
+        limit = min(self._max_abs or math.inf, _FLOAT32_MAX if narrows else 1e150)
+        self._clean_below = limit * limit * (1 - 2.0**-20)
+        # Rows that the original saw in float32 are rounded even where the graph takes doubles.
+        self._rounds = self._dtype.itemsize < self._graph_dtype.itemsize
 
     def admit(self, X: npt.ArrayLike) -> _Floats:
         """Check and convert a batch.
@@ -72,14 +77,14 @@ class RowGuard:
             ModelContractError: DP221 for the shape, DP222 for the dtype.
             FeatureError: DP227, DP228, DP229.
         """
-        values = row if type(row) is np.ndarray and row.dtype == np.float64 else _numbers(row)
+        values = row if type(row) is np.ndarray and row.dtype is _FLOAT64 else _numbers(row)
         if values.shape != into.shape:
             raise self._wrong_shape(values.shape, f"({self._features},)")
-        if not values.dot(values) < self._clean_below:
+        if values.dot(values) < self._clean_below:
+            into[:] = values.astype(np.float32) if self._rounds else values
+        else:
             self._check_values(values.reshape(1, -1))
-        if self._narrows and values.dtype != self._dtype:
-            values = self._convert(values)
-        into[:] = values
+            into[:] = self._convert(values)
 
     def _convert(self, rows: _Floats) -> _Floats:
         # The original saw `dtype`; where that is narrower than the graph's, round first, then widen exactly.

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Strict mode: after `lock_down()`, pickle is unusable in this process, whoever asks for it.
+
+Two locks, since neither holds alone:
+
+* A stand-in for `pickle` (and `_pickle`, `dill`, `cloudpickle`, `joblib` and their kin) in `sys.modules`: importing
+  it works, because numpy imports it, and using it raises `UnsafeModelError`. It reaches code that had not imported
+  the real module yet, so call this **first**, before numpy: numpy and onnxruntime still load and predict.
+* An audit hook that raises when a pickle names a callable (``pickle.find_class``) and reports it. It cannot be
+  removed, reaches modules that were imported before, and costs nothing measurable. A subclass that overrides
+  find_class escapes it, which is why there is a stand-in as well.
+
+What it is not: a sandbox. Code that already runs in the process can undo the first lock and go around the second.
+
+>>> from depickle_runtime.lockdown import lock_down  # doctest: +SKIP
+>>> lock_down()  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Final, NoReturn
+
+from .errors import UnsafeModelError
+
+__all__ = ["Lockdown", "is_locked_down", "lock_down"]
+
+_logger = logging.getLogger(__name__)
+
+LOCKED_MODULES: Final = ("pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal")
+"""Modules that turn bytes into code or calls. `marshal` is named so that importing it by hand fails; the
+interpreter's own import system holds its reference already."""
+
+_NAMES_NUMPY_TAKES: Final = frozenset({"PickleError", "PicklingError", "UnpicklingError", "PickleBuffer"})
+_PROTOCOLS: Final = {"HIGHEST_PROTOCOL": 5, "DEFAULT_PROTOCOL": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Lockdown:
+    """What strict mode achieved."""
+
+    replaced: tuple[str, ...]
+    """Modules now replaced by stand-ins."""
+    imported_before: tuple[str, ...]
+    """Modules that some code had imported already: for that code only the audit hook holds."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether no code had a reference to the real modules."""
+        return not self.imported_before
+
+
+_lock = threading.Lock()
+_state: Lockdown | None = None
+
+
+def _refuse(what: str) -> NoReturn:
+    _logger.critical("refused in strict mode: %s", what)
+    raise UnsafeModelError(
+        "Attempted to load unsafe module",
+        code="DP290",
+        found=what,
+        expected="no use of pickle in this process",
+        where="strict mode",
+        next_step="convert the file with `depickle migrate` on a migration host and load the ONNX model",
+    )
+
+
+class _Refused:
+    """Stands for a class or function of a locked module: it may be named and subclassed, never called."""
+
+    def __init_subclass__(cls) -> None:
+        """Allow classes that numpy and others derive from pickle's; their instances are refused."""
+
+    def __new__(cls, *_args: object, **_kwargs: object) -> NoReturn:
+        """Refuse the call."""
+        _refuse(cls.__qualname__)
+
+
+class _StandIn(ModuleType):
+    """A module that can be imported and not used."""
+
+    def __getattr__(self, name: str) -> object:
+        """An exception class, a protocol number, or a class that refuses to be called."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name in _PROTOCOLS:
+            return _PROTOCOLS[name]
+        if name in _NAMES_NUMPY_TAKES and name.endswith("Error"):
+            return type(name, (Exception,), {"__module__": self.__name__})
+        return type(name, (_Refused,), {"__qualname__": f"{self.__name__}.{name}", "__module__": self.__name__})
+
+
+def _audit(event: str, args: tuple[object, ...]) -> None:
+    if event == "pickle.find_class":
+        _refuse(f"a pickle that names {'.'.join(str(a) for a in args)[:200]}")
+
+
+def lock_down() -> Lockdown:
+    """Make pickle unusable in this process, for good.
+
+    Call it before anything imports numpy. Calling it again returns the first outcome.
+
+    Returns:
+        What was replaced, and which modules had been imported before.
+    """
+    global _state  # the lock is the process's, so is the state
+    with _lock:
+        if _state is not None:
+            return _state
+        before = tuple(
+            name
+            for name in LOCKED_MODULES
+            # The interpreter loads marshal by itself.
+            if name in sys.modules and name != "marshal"
+        )
+        for name in LOCKED_MODULES:
+            stand_in = _StandIn(name, "Replaced by depickle_runtime.lockdown.")
+            stand_in.__spec__ = None
+            sys.modules[name] = stand_in
+        sys.addaudithook(_audit)
+        _state = Lockdown(replaced=LOCKED_MODULES, imported_before=before)
+    if before:
+        _logger.warning("strict mode began after %s had been imported: only the audit hook holds there", ", ".join(before))
+    else:
+        _logger.info("strict mode: pickle is unusable in this process")
+    return _state
+
+
+def is_locked_down() -> bool:
+    """Whether `lock_down` was called in this process."""
+    return _state is not None
