@@ -15,6 +15,21 @@ __all__ = ["SupportsGlobalUse", "SupportsVetted", "served_globals", "served_modu
 _ARRAY: Final = ("joblib.numpy_pickle", "NumpyArrayWrapper")
 _SERVED: Final = frozenset(("created", "called", "data"))
 _STAND_INS: Final = frozenset(("auxiliary",))
+_NDARRAY: Final = (("numpy", "ndarray"),)
+_LANGUAGE: Final = tuple(
+    (module, name)
+    for module in ("builtins", "__builtin__")
+    for name in ("object", "int", "float", "str", "dict", "list", "tuple", "set")
+)
+# Some argument rules of the gate settle a name in place (the ndarray in ``_reconstruct(ndarray, (0,), b"b")``) and
+# leave it out of the file's table. All of these are plain types, and the gate has seen every use of them.
+_IMPLIED: Final = {
+    _ARRAY: (("numpy", "ndarray"), ("numpy", "memmap")),
+    ("numpy.core.multiarray", "_reconstruct"): _NDARRAY,
+    ("numpy._core.multiarray", "_reconstruct"): _NDARRAY,
+    ("copyreg", "_reconstructor"): _LANGUAGE,
+    ("copy_reg", "_reconstructor"): _LANGUAGE,
+}
 
 
 class SupportsGlobalUse(Protocol):
@@ -83,6 +98,9 @@ def served_globals(uses: Iterable[SupportsGlobalUse]) -> tuple[ServedGlobal, ...
                 found=f"role {use.role!r}",
                 expected="created, called, data or auxiliary, and one answer for each exact name",
             )
+    for pair in tuple(table):
+        for implied in _IMPLIED.get(pair, ()):
+            table.setdefault(implied, "serve")
     return tuple(ServedGlobal(module, name, how) for (module, name), how in sorted(table.items()))
 
 
