@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from depickle.pickles import ScanResult, scan
+from depickle.errors import ConverterError
+from depickle.models import read_model
+from depickle.pickles import ScanResult, open_package, scan, vet
 from examples.bars import SYMBOLS, load_bars
 from examples.legacy_estate.build import FILES, MARKERS, build_estate
 from examples.legacy_estate.cache import cached_estate, estate_manifest
@@ -107,7 +109,16 @@ def test_the_gate_accepts_every_honest_file(estate, scans):
 
 
 def test_the_gate_refuses_every_hostile_file(estate, scans):
-    assert [entry["description"] for entry in of_kind(estate, "hostile") if accepts(scans, entry)] == []
+    hostile = [entry for entry in of_kind(estate, "hostile") if entry["scan"] == "refused"]
+    assert [entry["description"] for entry in hostile if accepts(scans, entry)] == []
+    assert len(hostile) >= 8
+
+
+def test_a_crooked_tree_is_refused_before_anything_predicts_with_it(estate):
+    (crooked,) = [e for e in of_kind(estate, "hostile") if e["rule_class"] == "structure"]
+    data = (estate / FILES / crooked["file"]).read_bytes()
+    with pytest.raises(ConverterError, match="outside the tree"):
+        read_crooked(data)
 
 
 def test_a_scan_runs_no_payload(estate, scans):
@@ -119,7 +130,8 @@ def test_every_refusal_names_a_rule(estate, scans):
     silent = [
         entry["file"]
         for entry in of_kind(estate, "hostile")
-        if not any(re.fullmatch(r"DP4\d\d", finding.rule) for finding in scans[entry["file"]].findings)
+        if entry["scan"] == "refused"
+        and not any(re.fullmatch(r"DP4\d\d", finding.rule) for finding in scans[entry["file"]].findings)
     ]
     assert silent == []
 
@@ -155,6 +167,11 @@ def test_the_bars_are_read_without_importing_the_package_they_ship_in():
 def build_in_a_process_of_its_own(folder: Path) -> None:
     command = [sys.executable, "-m", "examples.legacy_estate", "--quick", "--out", str(folder)]
     subprocess.run(command, cwd=_ROOT, check=True, capture_output=True)
+
+
+def read_crooked(data: bytes) -> None:
+    vetted = vet(data)
+    read_model(open_package(vetted).estimator, writer=vetted.writer)
 
 
 def accepts(scans: dict[str, ScanResult], entry: dict) -> bool:
