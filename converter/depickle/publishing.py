@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from depickle_runtime.audit_log import AuditLog
-from depickle_runtime.errors import ConfigurationError, SecurityError
+from depickle_runtime.errors import AuditError, ConfigurationError, SecurityError
 from depickle_runtime.metadata import metadata_name, parse_metadata, verify_metadata_hmac
 from depickle_runtime.release import (
     DEFAULT_LIFETIME,
@@ -126,10 +126,10 @@ def publish(
             envelope = signer.sign(payload)
             _check_readable(envelope, trust, old, moment)
             writer.publish(Publication(envelope=envelope, files=files, allow=allow))
-    except PublishError:
-        raise
     except SecurityError as fault:
-        audit.append("release.publish", outcome="refused", code=fault.code, detail=str(fault))
+        _audit_refusal(audit, fault)
+        if isinstance(fault, PublishError):
+            raise
         raise PublishError(
             fault.message,
             code=fault.code,
@@ -151,6 +151,13 @@ def publish(
         cleared=cleared,
         expires=release.expires,
     )
+
+
+def _audit_refusal(audit: AuditLog, fault: SecurityError) -> None:
+    try:
+        audit.append("release.publish", outcome="refused", code=fault.code, detail=str(fault))
+    except AuditError as broken:  # nothing was published either way; the first fault is the one to report
+        _logger.error("the refusal could not be audited: %s", broken)
 
 
 def _inconsistent(where: str, found: str) -> PublishError:

@@ -2,7 +2,7 @@
 """`SecureModelLoader`: the guide's loader, which loads verified ONNX and nothing else.
 
 * `load_model` gives a model only after every step of `verification`, the session and the stored probe rows
-* a refusal is raised, logged and audited; if it cannot be audited, nothing loads
+* a refusal is raised, logged and audited; a load that cannot be audited is refused
 * a check that is turned off needs ``ML_ALLOW_INSECURE=1`` and is logged and audited each time
 * `verify_model` does the same work, reports every fault it finds, raises none and leaves the floor alone
 
@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from .audit_log import AuditLog, Outcome
+from .audit_log import AuditLog
 from .errors import AuditError, ConfigurationError, ModelContractError, SecurityError, StoreError
 from .metadata import Metadata
 from .probes import start_session
@@ -404,9 +404,10 @@ class SecureModelLoader:
 
     def _audit_refusal(self, event: str, model: str, fault: SecurityError) -> None:
         _logger.error("%s: %s", model or "release", fault)
-        if not isinstance(fault, AuditError):
-            outcome: Outcome = "refused"
-            self.audit.append(event, outcome=outcome, model=model, code=fault.code, detail=str(fault))
+        try:
+            self.audit.append(event, outcome="refused", model=model, code=fault.code, detail=str(fault))
+        except AuditError as broken:  # nothing loads either way; the first fault is the one to report
+            _logger.error("the refusal could not be audited: %s", broken)
 
     def _configure(self, verify_signatures: bool) -> Trust:
         return configure_trust(

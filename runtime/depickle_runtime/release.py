@@ -393,7 +393,7 @@ def _check_signatures(
             continue
         try:
             key.key.verify_signature(Signature(key.keyid, signature.hex()), text)
-        except sslib_exceptions.VerificationError:  # UnverifiedSignatureError is one
+        except sslib_exceptions.UnverifiedSignatureError:  # VerificationError is a subclass of it
             raise _refuse_signature(
                 "DP105",
                 f"a signature that the key of {key.owner} did not make",

@@ -223,7 +223,7 @@ def parse_secret(secret: str | bytes, *, where: str) -> Secret:
         The secret.
     """
     try:
-        raw = secret.encode("utf-8") if isinstance(secret, str) else bytes(secret)
+        raw = secret.encode("utf-8") if isinstance(secret, str) else bytes(memoryview(secret))
     except (UnicodeEncodeError, TypeError):
         raise ConfigurationError(
             "The secret is neither bytes nor text that UTF-8 can hold", code="DP902", where=where
