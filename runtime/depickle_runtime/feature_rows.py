@@ -83,13 +83,13 @@ def check_engineer(engineer: object) -> None:
     """Refuse, at construction, what can never compute a row.
 
     Raises:
-        ConfigurationError: DP930 where `engineer` is neither an engineer nor a function nor None.
+        ConfigurationError: DP940 where `engineer` is neither an engineer nor a function nor None.
     """
     if engineer is None or isinstance(engineer, FeatureEngineer) or callable(engineer):
         return
     raise ConfigurationError(
         "The feature engineer cannot be used",
-        code="DP930",
+        code="DP940",
         found=type(engineer).__name__,
         expected="an object with extract_features(...), or a function of the market data",
         where="feature_engineer",
@@ -107,7 +107,7 @@ def row_source(record: ConversionRecord, engineer: object | None) -> RowSource:
     Raises:
         FeatureError: DP215 where the record asks for the caller's features and there is no engineer; DP210,
             DP211 or DP212 for a catalogue or name that this runtime does not have.
-        ConfigurationError: DP930 where `engineer` can never compute a row.
+        ConfigurationError: DP940 where `engineer` can never compute a row.
         ModelContractError: DP236 where the record contradicts itself.
     """
     names, count = record.features.names, record.input.features

@@ -125,7 +125,7 @@ class PredictionLog:
             max_queued: rows that wait at most.
 
         Raises:
-            ConfigurationError: DP931 where the file cannot be opened as a database, DP932 where it holds a
+            ConfigurationError: DP941 where the file cannot be opened as a database, DP942 where it holds a
                 table of our name with other columns.
         """
         self._path = path
@@ -319,7 +319,7 @@ def _prepare(path: Path) -> None:
     except (OSError, ValueError, sqlite3.Error) as error:
         raise ConfigurationError(
             "The prediction database cannot be opened",
-            code="DP931",
+            code="DP941",
             found=f"{type(error).__name__}: {error}",
             expected="a SQLite file that can be written",
             where=str(path),
@@ -330,7 +330,7 @@ def _prepare(path: Path) -> None:
     if found != list(_COLUMNS):
         raise ConfigurationError(
             f"The database has another table named {TABLE}",
-            code="DP932",
+            code="DP942",
             found=", ".join(found),
             expected=", ".join(_COLUMNS),
             where=str(path),

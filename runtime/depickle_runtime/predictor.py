@@ -75,7 +75,7 @@ class SecureMLPredictor:
         environ: the environment; the process's where None.
 
     Raises:
-        ConfigurationError: an argument or variable cannot be used: DP930 the feature engineer, DP931 and DP932
+        ConfigurationError: an argument or variable cannot be used: DP940 the feature engineer, DP941 and DP942
             the database, others as `SecureModelLoader`.
         VerificationError: the release does not verify; nothing was loaded.
         AuditError: the loads cannot be audited.
@@ -323,7 +323,7 @@ class _Engineers:
             if any(engineer is None for engineer in self._by_symbol.values()):
                 raise ConfigurationError(
                     "A symbol has no feature engineer",
-                    code="DP930",
+                    code="DP940",
                     found="None",
                     where="feature_engineer",
                     next_step="leave the symbol out of the mapping",

@@ -80,7 +80,7 @@ def test_another_table_of_our_name_is_refused_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "trades.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE ml_predictions (id INTEGER, confidence REAL)")
-    with pytest.raises(ConfigurationError, match="DP932") as refused:
+    with pytest.raises(ConfigurationError, match="DP942") as refused:
         PredictionLog(path)
     assert "RENAME" in refused.value.next_step
 
@@ -89,12 +89,12 @@ def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "trades.db"
     path.write_bytes(b"not a database" * 1000)
     before = path.read_bytes()
-    with pytest.raises(ConfigurationError, match="DP931"):
+    with pytest.raises(ConfigurationError, match="DP941"):
         PredictionLog(path)
     assert path.read_bytes() == before
-    with pytest.raises(ConfigurationError, match="DP931"):
+    with pytest.raises(ConfigurationError, match="DP941"):
         PredictionLog(tmp_path)
-    with pytest.raises(ConfigurationError, match="DP931"):
+    with pytest.raises(ConfigurationError, match="DP941"):
         PredictionLog(path / "below" / "a-file.db")
 
 

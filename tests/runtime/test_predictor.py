@@ -185,7 +185,7 @@ def test_engineers_by_symbol_serve_their_own_symbols(store: SignalStore) -> None
         info = predictor.get_model_info("USDJPY")
         assert info is not None and info["fault"]["code"] == "DP215"
     for wrong in (5, {"EURUSD": None}, {"EURUSD": "x"}):
-        with pytest.raises(ConfigurationError, match="DP930"):
+        with pytest.raises(ConfigurationError, match="DP940"):
             store.predictor(feature_engineer=wrong)
 
 
@@ -365,7 +365,7 @@ def test_threads_get_their_own_answers_while_models_are_reloaded(store: SignalSt
 
 def test_a_database_that_cannot_be_used_is_refused_at_construction(store: SignalStore) -> None:
     (store.root / "data.db").write_bytes(b"x" * 5000)
-    with pytest.raises(ConfigurationError, match="DP931"):
+    with pytest.raises(ConfigurationError, match="DP941"):
         store.predictor(db_path=store.root / "data.db")
 
 

@@ -381,5 +381,5 @@ def test_something_that_cannot_compute_features_is_refused_at_once() -> None:
     check_engineer(_Engineer())
     check_engineer(len)
     for wrong in (1, "engineer", [1]):
-        with pytest.raises(ConfigurationError, match="DP930"):
+        with pytest.raises(ConfigurationError, match="DP940"):
             check_engineer(wrong)
