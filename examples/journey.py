@@ -113,12 +113,12 @@ class Journey:
         return path, len(rows)
 
     def migrate(
-        self, reference_rows: Path, *, expect: Sequence[int] = (0,)
+        self, reference_rows: Path, *options: str, expect: Sequence[int] = (0,)
     ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """Migrates the models; a line per file, and the summary."""
         answer = self.depickle(
             "migrate", "--models-dir", str(self.models), "--authorized-by", self.owner,
-            "--reference-rows", str(reference_rows), "--format", "json", expect=expect,
+            "--reference-rows", str(reference_rows), "--format", "json", *options, expect=expect,
         )  # fmt: skip
         *lines, summary = [json.loads(line) for line in answer.splitlines()]
         return lines, summary["summary"]
