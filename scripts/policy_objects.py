@@ -265,5 +265,6 @@ def carried() -> Iterator[Fixture]:
     }  # fmt: skip
     yield from standard.items()
     yield "package", {"pipeline": None, "symbol": "EURUSD", "training_date": now,
-                      "feature_names": list(frame.columns), "performance": {"accuracy": np.float64(0.6), "n": np.int64(3)}}  # fmt: skip
+                      "feature_names": list(frame.columns),
+                      "performance": {"accuracy": np.float64(0.6), "n": np.int64(3)}}  # fmt: skip
     yield "zone", datetime.datetime(2024, 1, 1, tzinfo=zoneinfo.ZoneInfo("UTC"))

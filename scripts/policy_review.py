@@ -28,6 +28,9 @@ REFUSED: dict[str, str] = {
     "scipy.stats._distn_infrastructure.rv_continuous_frozen": "its distribution's __setstate__ runs exec over a "
     "template kept in the state",
     "scipy.stats._distn_infrastructure.rv_discrete_frozen": "as rv_continuous_frozen",
+    "pyarrow.lib._restore_array": "C++ that trusts the offsets of the buffers it is given",
+    "pyarrow.lib.py_buffer": "as _restore_array",
+    "pyarrow.lib.type_for_alias": "as _restore_array",
     "scipy._lib._ccallback.LowLevelCallable": "a pointer that C code calls",
 }
 
@@ -82,7 +85,7 @@ _CALLED: tuple[tuple[str, str], ...] = (
         "sklearn.tree._tree.Tree",
     ),
     (
-        "pandas: read as inert data only, never given to the worker (`rule: inert`)",
+        "pandas: tables beside the model, never inside an estimator; the arrays in them have base rules",
         """pandas.Interval pandas._libs.interval.Interval pandas.Period pandas.PeriodDtype pandas.StringDtype
         pandas.core.arrays.string_.StringDtype pandas._libs.arrays.__pyx_unpickle_NDArrayBacked
         pandas._libs.internals._unpickle_block pandas._libs.tslibs.nattype._nat_unpickle
@@ -93,8 +96,8 @@ _CALLED: tuple[tuple[str, str], ...] = (
         pandas.core.indexes.base._new_Index pandas.core.indexes.datetimes._new_DatetimeIndex
         pandas.core.indexes.interval._new_IntervalIndex pandas.core.indexes.period._new_PeriodIndex
         pandas.core.indexes.timedeltas._new_TimedeltaIndex pandas.core.internals.managers.BlockManager
-        pandas.core.internals.managers.SingleBlockManager pandas.core.dtypes.dtypes.PeriodDtype
-        pyarrow.lib._restore_array pyarrow.lib.py_buffer pyarrow.lib.type_for_alias pytz._UTC pytz._p""",
+        pandas.core.internals.managers.SingleBlockManager pandas.core.dtypes.dtypes.PeriodDtype pytz._UTC
+        pytz._p""",
     ),
 )
 
@@ -113,6 +116,9 @@ _HOOKS: tuple[tuple[str, str], ...] = (
         sklearn.linear_model._sgd_fast.SquaredEpsilonInsensitive.__new__
         sklearn.linear_model._sgd_fast.SquaredHinge.__new__ sklearn.linear_model._sgd_fast.SquaredLoss.__new__
         sklearn.tree._tree.Tree.__new__"""),
+    ("Cython's own: takes a tuple, and these losses have no fields that it could fill", """
+        sklearn.linear_model._sgd_fast.Classification.__setstate__
+        sklearn.linear_model._sgd_fast.Regression.__setstate__"""),
     ("a named tuple: stores what it is given", "sklearn.impute._iterative._ImputerTriplet.__new__"),
     ("warns that the class is deprecated and allocates", """
         sklearn.linear_model._passive_aggressive.PassiveAggressiveClassifier.__new__
@@ -165,6 +171,7 @@ _KEPT: tuple[tuple[str, str], ...] = (
         """sklearn.cluster._kmeans._kmeans_single_elkan sklearn.cluster._kmeans._kmeans_single_lloyd
         sklearn.cluster._kmeans.lloyd_iter_chunked_dense sklearn.cluster._kmeans.elkan_iter_chunked_dense""",
     ),
+    ("calls `score` of the estimator that keeps it", "sklearn.metrics._scorer._passthrough_scorer"),
     ("numpy.asarray, kept by a spline", "scipy._lib.array_api_compat.numpy._aliases.asarray numpy.asarray"),
     ("the missing value, a singleton (`rule: inert`)", "pandas.NA pandas._libs.missing.NA"),
 )
@@ -177,7 +184,7 @@ _SCORING_MODULES = frozenset(
 )
 # Where numpy before 2.1 says that its ufuncs live.
 _UFUNC_MODULE = re.compile(r"\Anumpy\._?core\._multiarray_umath\.")
-_INERT_ROOTS = ("pandas", "pyarrow", "pytz", "dateutil")
+_INERT_ROOTS = ("pandas", "pytz", "dateutil")
 
 
 def _table(groups: tuple[tuple[str, str], ...]) -> dict[str, str]:
@@ -210,5 +217,8 @@ def reason_to_keep(full: str) -> str | None:
 
 
 def rule(path: Global) -> str | None:
-    """The argument rule that the entry names: what is never given to the worker is ``inert``."""
-    return "inert" if path[0].partition(".")[0] in _INERT_ROOTS else None
+    """The argument rule that the entry names: ``inert`` for what is read as data only, Cython's own for Cython's."""
+    root = path[0].partition(".")[0]
+    if root in _INERT_ROOTS:
+        return "inert"
+    return "pyx_unpickle" if path[1].startswith("__pyx_unpickle_") else None
