@@ -128,11 +128,7 @@ def row_source(record: ConversionRecord, engineer: object | None) -> RowSource:
                 where="features",
                 next_step="convert the model again",
             )
-        # Here and not above: TA-Lib imports pandas where that is installed, for seconds, and only a catalogue
-        # needs it.
-        from .features import catalogue
-
-        return _CatalogueRows(catalogue(record.features.catalogue), tuple(names))
+        return _CatalogueRows(_catalogue(record.features.catalogue), tuple(names))
     if engineer is None:
         raise FeatureError(
             "The model needs the caller's own features",
@@ -147,6 +143,22 @@ def row_source(record: ConversionRecord, engineer: object | None) -> RowSource:
     if isinstance(engineer, FeatureEngineer):
         return _EngineerRows(engineer, ordered, count)
     return _FunctionRows(cast(FeatureFunction, engineer), ordered, count)
+
+
+def _catalogue(name: str) -> Catalogue:
+    # Imported here and not above: TA-Lib imports pandas where that is installed, for seconds, and only a
+    # catalogue needs it.
+    try:
+        from .features import catalogue
+    except Exception as error:  # TA-Lib's import runs foreign code and loads a C library
+        raise FeatureError(
+            "TA-Lib cannot be loaded",
+            code="DP214",
+            found=f"{type(error).__name__}: {str(error)[:100]}",
+            where=name,
+            next_step="reinstall TA-Lib; models with the caller's own features do not need it",
+        ) from error
+    return catalogue(name)
 
 
 class _CatalogueRows:

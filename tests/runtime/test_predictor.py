@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -388,3 +389,31 @@ def test_the_guides_positional_arguments_still_work(tmp_path: Path) -> None:
     confidence, details = predictor.predict_signal(symbol="EURUSD", market_data=ROW)
     assert confidence is not None and np.isfinite(confidence) and details["abstained"] is None
     assert predictor.close() == 0
+
+
+def test_a_host_whose_talib_does_not_load_still_runs_the_callers_models(tmp_path: Path) -> None:
+    store = SignalStore(tmp_path)
+    store.publish(store.artefact("EURUSD", features=CATALOGUE_FEATURES), store.artefact("GBPUSD"))
+    store.policy_path.write_bytes(encode_policy(store.policy))
+    script = (
+        "import sys; sys.modules['talib'] = None\n"
+        "from depickle_runtime import SecureMLPredictor\n"
+        "p = SecureMLPredictor(sys.argv[1], None, trust_policy=sys.argv[2], state_dir=sys.argv[3], environ={},\n"
+        "                      feature_engineer=dict)\n"
+        "row = {'a': 0.5, 'b': -1.0, 'c': 2.0}\n"
+        "print(p.predict_signal('EURUSD', row)[1]['code'], p.predict_signal('GBPUSD', row)[1]['abstained'])\n"
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            script,
+            str(store.models_dir),
+            str(store.policy_path),
+            str(tmp_path / "state"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["DP214", "None"]
