@@ -80,7 +80,8 @@ class RowGuard:
         values = row if type(row) is np.ndarray and row.dtype is _FLOAT64 else _numbers(row)
         if values.shape != into.shape:
             raise self._wrong_shape(values.shape, f"({self._features},)")
-        if values.dot(values) < self._clean_below:
+        # vdot, since dot warns where the sum overflows.
+        if np.vdot(values, values) < self._clean_below:
             into[:] = values.astype(np.float32) if self._rounds else values
         else:
             self._check_values(values.reshape(1, -1))

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Strict mode: after `lock_down()`, pickle is unusable in this process, whoever asks for it.
 
-Two locks, since neither holds alone:
+Three locks, since none holds alone:
 
-* A stand-in for `pickle` (and `_pickle`, `dill`, `cloudpickle`, `joblib` and their kin) in `sys.modules`: importing
-  it works, because numpy imports it, and using it raises `UnsafeModelError`. It reaches code that had not imported
-  the real module yet, so call this **first**, before numpy: numpy and onnxruntime still load and predict.
-* An audit hook that raises when a pickle names a callable (``pickle.find_class``) and reports it. It cannot be
-  removed, reaches modules that were imported before, and costs nothing measurable. A subclass that overrides
-  find_class escapes it, which is why there is a stand-in as well.
+* Stand-ins for `pickle` and its kin in `sys.modules`: importing one works, because numpy imports it, and using it
+  raises `UnsafeModelError`. numpy and onnxruntime still load and predict.
+* Where `pickle` was imported before (numpy does so), the loading functions of the real module are replaced in place,
+  which reaches everybody who calls them through the module.
+* An audit hook that raises when a pickle names a callable (``pickle.find_class``). It cannot be removed, and reaches
+  code that took a function out of the module earlier. A subclass that overrides find_class escapes it, which is why
+  there are the other two.
 
-What it is not: a sandbox. Code that already runs in the process can undo the first lock and go around the second.
+What it is not: a sandbox. Code that already runs in the process can undo the first two locks and go around the third.
 
 >>> from depickle_runtime.lockdown import lock_down  # doctest: +SKIP
 >>> lock_down()  # doctest: +SKIP
@@ -31,9 +32,21 @@ __all__ = ["Lockdown", "is_locked_down", "lock_down"]
 
 _logger = logging.getLogger(__name__)
 
-LOCKED_MODULES: Final = ("pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal")
-"""Modules that turn bytes into code or calls. `marshal` is named so that importing it by hand fails; the
-interpreter's own import system holds its reference already."""
+LOCKED_MODULES: Final = ("pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve")
+"""Modules that turn bytes into calls."""
+
+DISARMED: Final = (
+    "load",
+    "loads",
+    "Unpickler",
+    "_load",
+    "_loads",
+    "_Unpickler",
+    "open",
+    "Shelf",
+    "DbfilenameShelf",
+)
+"""What is replaced in a locked module that had been imported before."""
 
 _NAMES_NUMPY_TAKES: Final = frozenset({"PickleError", "PicklingError", "UnpicklingError", "PickleBuffer"})
 _PROTOCOLS: Final = {"HIGHEST_PROTOCOL": 5, "DEFAULT_PROTOCOL": 4}
@@ -46,11 +59,11 @@ class Lockdown:
     replaced: tuple[str, ...]
     """Modules now replaced by stand-ins."""
     imported_before: tuple[str, ...]
-    """Modules that some code had imported already: for that code only the audit hook holds."""
+    """Modules that some code had imported already; they were disarmed in place."""
 
     @property
     def complete(self) -> bool:
-        """Whether no code had a reference to the real modules."""
+        """Whether no code had a reference to the real modules or anything in them."""
         return not self.imported_before
 
 
@@ -81,6 +94,10 @@ class _Refused:
         _refuse(cls.__qualname__)
 
 
+def _refused_class(module: str, name: str) -> type:
+    return type(name, (_Refused,), {"__qualname__": f"{module}.{name}", "__module__": module})
+
+
 class _StandIn(ModuleType):
     """A module that can be imported and not used."""
 
@@ -92,7 +109,7 @@ class _StandIn(ModuleType):
             return _PROTOCOLS[name]
         if name in _NAMES_NUMPY_TAKES and name.endswith("Error"):
             return type(name, (Exception,), {"__module__": self.__name__})
-        return type(name, (_Refused,), {"__qualname__": f"{self.__name__}.{name}", "__module__": self.__name__})
+        return _refused_class(self.__name__, name)
 
 
 def _audit(event: str, args: tuple[object, ...]) -> None:
@@ -112,22 +129,20 @@ def lock_down() -> Lockdown:
     with _lock:
         if _state is not None:
             return _state
-        before = tuple(
-            name
-            for name in LOCKED_MODULES
-            # The interpreter loads marshal by itself.
-            if name in sys.modules and name != "marshal"
-        )
+        before = tuple(name for name in LOCKED_MODULES if name in sys.modules)
+        for name in before:
+            for attribute in DISARMED:
+                if hasattr(sys.modules[name], attribute):
+                    setattr(sys.modules[name], attribute, _refused_class(name, attribute))
         for name in LOCKED_MODULES:
             stand_in = _StandIn(name, "Replaced by depickle_runtime.lockdown.")
             stand_in.__spec__ = None
             sys.modules[name] = stand_in
         sys.addaudithook(_audit)
         _state = Lockdown(replaced=LOCKED_MODULES, imported_before=before)
-    if before:
-        _logger.warning("strict mode began after %s had been imported: only the audit hook holds there", ", ".join(before))
-    else:
-        _logger.info("strict mode: pickle is unusable in this process")
+    _logger.warning(
+        "strict mode: pickle is unusable in this process (disarmed in place: %s)", ", ".join(before) or "none"
+    )
     return _state
 
 
