@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -59,12 +60,15 @@ def _ordered(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     return np.where(bits < 0, np.int64(-(2**63)) - bits, bits)
 
 
-def _max_ulp(a: npt.NDArray[np.float64] | None, b: npt.NDArray[np.float64] | None) -> int | None:
+def _max_ulp(a: npt.NDArray[np.floating[Any]] | None, b: npt.NDArray[np.float64] | None) -> int | None:
+    """Largest distance, counted in the precision that the original answered in."""
     if a is None or b is None:
         return None
-    if a.shape != b.shape:
-        b = b.reshape(a.shape)
-    return int(ulp_distance(a, b).max(initial=0))
+    if a.dtype == np.float32:
+        spacing = 2**29  # doubles between two neighbouring float32, which every float32 is one of
+        single = b.astype(np.float32).reshape(a.shape).astype(np.float64)
+        return int(ulp_distance(a.astype(np.float64), single).max(initial=0)) // spacing
+    return int(ulp_distance(a.astype(np.float64), b.reshape(a.shape)).max(initial=0))
 
 
 def compare_answers(
@@ -73,9 +77,9 @@ def compare_answers(
     reference_labels: npt.NDArray[np.generic] | None,
     labels: npt.NDArray[np.generic] | None,
     certified: npt.NDArray[np.bool_] | None = None,
-    reference_probabilities: npt.NDArray[np.float64] | None,
+    reference_probabilities: npt.NDArray[np.floating[Any]] | None,
     probabilities: npt.NDArray[np.float64] | None,
-    reference_scores: npt.NDArray[np.float64] | None,
+    reference_scores: npt.NDArray[np.floating[Any]] | None,
     scores: npt.NDArray[np.float64] | None,
 ) -> Outcome:
     """Count label flips and the largest distances.
