@@ -67,7 +67,10 @@ class RowGuard:
         rows = _numbers(X)
         if rows.ndim != 2 or rows.shape[1] != self._features or rows.shape[0] == 0:
             raise self._wrong_shape(rows.shape, f"(N, {self._features})")
-        self._check_values(rows)
+        if not np.vdot(rows, rows) < self._clean_below:
+            self._check_values(rows)
+        if rows.dtype == self._dtype == self._graph_dtype:
+            return np.ascontiguousarray(rows)
         return self._convert(rows)
 
     def admit_row(self, row: npt.ArrayLike, into: _Floats) -> None:
