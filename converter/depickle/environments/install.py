@@ -72,12 +72,12 @@ def list_environments() -> tuple[WorkerEnvironment, ...]:
     """
     folder = environments_folder()
     try:
-        names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
-    except FileNotFoundError:
-        return ()
+        names = sorted(entry.parent.name for entry in folder.glob(f"[!.]*/{_RECORD}"))
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(0, "not a folder")
     except OSError as error:
         raise _unusable(folder, error) from error
-    found = [(parse_spec(name), name) for name in names if (folder / name / _RECORD).is_file()]
+    found = [(parse_spec(name), name) for name in names]
     return tuple(_read(folder / name, spec) for spec, name in sorted(found, key=_by_version))
 
 

@@ -23,6 +23,8 @@ __all__ = ["match"]
 
 # What LightGBM's model text calls its format, and the major version that writes it.
 _LIGHTGBM_FORMATS = {"v3": "3", "v4": "4"}
+# What the reader of the graph says of a library that a file uses without telling its version.
+UNTOLD = "unknown"
 _NUMPY_MAJORS = {"1": 1, "2": 2}
 
 
@@ -38,15 +40,16 @@ def match(writer: Mapping[str, str]) -> WorkerEnvironment:
 
     Raises:
         EnvironmentMissingError: DP520 where an environment can be added, with the command; DP521 where no shipped
-            lock holds a version that the file names; DP522 where the file names no version; DP526 and DP529 as
-            `list_environments`.
+            lock holds a version that the file names; DP522 where the file does not tell a version that counts;
+            DP526 and DP529 as `list_environments`.
     """
     named = {library: writer[library] for library in MODEL_LIBRARIES if library in writer}
-    if not named:
+    untold = [library for library, version in named.items() if version == UNTOLD] or MODEL_LIBRARIES
+    if not named or UNTOLD in named.values():
         raise EnvironmentMissingError(
             "The file does not say which library version wrote it",
             code="DP522",
-            found="no version of " + ", ".join(MODEL_LIBRARIES),
+            found="no version of " + ", ".join(untold),
             next_step="load and save it again where it was written, then migrate that file",
         )
     numpy = writer.get("numpy", "")
