@@ -45,6 +45,7 @@ class Graph:
         self._proto = GraphProto(name=PRODUCER)
         self._count = 0
         self._constants: dict[tuple[str, str, tuple[int, ...], bytes], str] = {}
+        self._renamed: dict[str, str] = {}
 
     def input(self, name: str, element: Element, columns: int) -> str:
         """Declare the input [None, columns]."""
@@ -52,8 +53,11 @@ class Graph:
         return name
 
     def output(self, value: str, name: str, element: Element, shape: tuple[int | None, ...]) -> str:
-        """Declare an output that repeats `value` under `name`."""
-        self._node("Identity", "", [value], [name], {})
+        """Declare the output `name`: the value itself under that name, or a copy where it has a name already."""
+        if value.startswith("v") and value not in self._renamed:
+            self._renamed[value] = name
+        else:
+            self._node("Identity", "", [value], [name], {})
         self._proto.output.append(_value_info(name, element, shape))
         return name
 
@@ -120,6 +124,11 @@ class Graph:
         model.opset_import.append(onnx.OperatorSetIdProto(domain="", version=OPSET))
         model.opset_import.append(onnx.OperatorSetIdProto(domain="ai.onnx.ml", version=ML_OPSET))
         model.graph.CopyFrom(self._proto)
+        for node in model.graph.node:
+            for names in (node.input, node.output):
+                for place, name in enumerate(names):
+                    if name in self._renamed:
+                        names[place] = self._renamed[name]
         data: bytes = model.SerializeToString(deterministic=True)
         return data
 

@@ -114,7 +114,7 @@ def float_array(
     float32 values are widened, which is exact.
     """
     value = owner.get(name)
-    raw = array_of(owner, name, value)
+    raw = _boxed(value) if isinstance(value, Array) and value.is_object else array_of(owner, name, value)
     if raw.dtype.kind not in "fiub" or raw.ndim != len(shape):
         raise wrong(owner, name, value, f"numbers of shape {shape}")
     if any(want is not None and have != want for want, have in zip(shape, raw.shape, strict=True)):
@@ -124,6 +124,14 @@ def float_array(
         raise wrong(owner, name, value, "finite numbers")
     result.flags.writeable = False
     return result
+
+
+def _boxed(value: Array) -> npt.NDArray[np.generic]:
+    """A vector of Python numbers as float64; anything else as an empty string array, which no caller accepts."""
+    items = [plain(item) for item in value.objects or ()]
+    if len(value.shape) != 1 or not all(type(item) in (int, float) for item in items):
+        return np.empty(0, dtype="U1")
+    return np.array(items, dtype=np.float64)
 
 
 def optional_array(owner: Record, name: str, *, length: int) -> FloatArray | None:
