@@ -108,7 +108,7 @@ def new_key(
 
     Raises:
         ConfigurationError: DP917, an argument or a file name cannot be used, or the key file exists; DP905 to
-            DP909, the policy cannot be used; DP920, a file cannot be written.
+            DP909, the policy cannot be used; DP918, a file cannot be written.
 
     Returns:
         Where the key went.
@@ -151,12 +151,12 @@ def new_key(
                 os.close(folder)
     except Timeout:
         raise ConfigurationError(
-            "Another process is changing the policy", code="DP920", where=str(policy_path)
+            "Another process is changing the policy", code="DP918", where=str(policy_path)
         ) from None
     except OSError as fault:
         raise ConfigurationError(
             "A key or policy file cannot be written",
-            code="DP920",
+            code="DP918",
             found=fault.strerror or type(fault).__name__,
             where=str(fault.filename or private_path),
             next_step="make the folder writable, or name other files with --key and --policy",

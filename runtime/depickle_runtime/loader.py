@@ -24,7 +24,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .audit_log import AuditLog
-from .errors import AuditError, ConfigurationError, ModelContractError, SecurityError, StoreError
+from .errors import (
+    AuditError,
+    ConfigurationError,
+    ModelContractError,
+    RollbackError,
+    SecurityError,
+    StoreError,
+)
 from .metadata import Metadata
 from .probes import start_session
 from .record import ConversionRecord
@@ -363,7 +370,9 @@ class SecureModelLoader:
             verifier = self._verifier_for(verify_checksum, verify_signature)
             verified = verifier.verify_artefact(label, signed=signed)
             session = start_session(verified)
-            if "signatures" not in verified.unchecked:
+            if not self._raise_floor(verifier, verified):
+                verified = verifier.verify_artefact(label)
+                session = start_session(verified)
                 verifier.state.raise_floor(verified.signed, now=self._clock())
         except SecurityError as fault:
             self._audit_refusal("model.refused", label, fault)
@@ -380,6 +389,18 @@ class SecureModelLoader:
             durable=bool(verified.unchecked),
         )
         return LoadedModel(verified, session)
+
+    def _raise_floor(self, verifier: Verifier, verified: VerifiedModel) -> bool:
+        """Raise the floor; False where a later release was published and loaded while this one was verified."""
+        if "signatures" in verified.unchecked:
+            return True  # what nobody signed must not become the floor
+        try:
+            verifier.state.raise_floor(verified.signed, now=self._clock())
+        except RollbackError as fault:
+            if fault.code != "DP108":
+                raise
+            return False
+        return True
 
     def _verify(self, model_path: str | Path, signed: SignedRelease | SecurityError | None) -> dict[str, Any]:
         try:

@@ -54,6 +54,8 @@ MAX_ARTEFACT_BYTES = 2 * 1024 * 1024 * 1024
 MAX_WHITELIST_BYTES = 32 * 1024 * 1024
 MAX_NOTE_BYTES = 8 * 1024 * 1024
 _STORE_NAME = re.compile(r"(\.metadata/)?[A-Za-z0-9_-][A-Za-z0-9._-]{0,159}")
+_TEMPORARY = re.compile(r"\.(release\.json|allowed_models\.json|\.unfinished)\.[0-9a-f]{16}\.new")
+"""What `_files.replace` writes before its rename; a killed run can leave one."""
 
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 FileName = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-][A-Za-z0-9._-]{0,159}\Z")]
@@ -311,6 +313,10 @@ class StoreWriter:
         Returns:
             The names removed.
         """
+        for folder_fd in (self._root, self._metadata):
+            for leftover in os.listdir(folder_fd):
+                if _TEMPORARY.fullmatch(leftover):
+                    os.unlink(leftover, dir_fd=folder_fd)
         try:
             data = read_regular(_UNFINISHED, dir_fd=self._metadata, size=None, max_size=MAX_NOTE_BYTES)
         except BadFileError as bad:

@@ -15,7 +15,7 @@ from tests.model_store_sim import StoreSimulator, private_pem, snapshot
 
 # Runs in the child: counts the calls that change the disk, and dies before (or half-way through) the chosen one.
 CHILD = """
-import os, pickle, signal, sys
+import os, signal, sys
 from pathlib import Path
 root, kill_at = Path(sys.argv[1]), int(sys.argv[2])
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -105,6 +105,7 @@ def check_point(root: Path, kill_at: int) -> bool:
     assert sorted(sim.loader().load_current()[0]) == ["EURUSD", "GBPUSD"]
     assert sim.store.orphans(sim.release().files) == ()
     assert not sim.path(".metadata/.unfinished").exists()
+    assert [name for name in snapshot(sim.models_dir) if name.endswith(".new")] == []
     return new
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import multiprocessing
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from depickle.errors import PublishError
 from depickle.signing import Signer
 from depickle_runtime.errors import SecurityError, StoreError
+from depickle_runtime.loader import SecureModelLoader
 from depickle_runtime.store import RELEASE_NAME, WHITELIST_NAME, ModelStore, NewArtefact, Publication
 from tests.model_store_sim import SECRET, StoreSimulator, policy_of, snapshot
 
@@ -239,3 +241,33 @@ def test_the_release_of_a_new_store_has_the_policys_name(tmp_path: Path) -> None
     sim.policy = msgspec.structs.replace(sim.policy, store_name="fx-desk")
     published = sim.publish(sim.artefact())
     assert (published.store_name, published.serial) == ("fx-desk", 1)
+
+
+def test_readers_of_one_host_meet_no_fault_while_releases_are_published(sim: StoreSimulator) -> None:
+    artefacts = [sim.artefact("EURUSD", seed=seed) for seed in range(1, 9)]
+    done = threading.Event()
+    loads: list[int] = []
+    faults: list[object] = []
+
+    def read(loader: SecureModelLoader) -> None:
+        while not done.is_set():
+            try:
+                models, refusals = loader.load_current()
+            except SecurityError as fault:
+                faults.append(fault)
+                return
+            faults.extend(refusals.values())
+            loads.append(len(models))
+
+    loaders = [sim.loader() for _ in range(2)]  # made here: the simulator writes the policy file each time
+    readers = [threading.Thread(target=read, args=(loader,)) for loader in loaders]
+    for reader in readers:
+        reader.start()
+    for artefact in artefacts:
+        sim.publish(artefact)
+    done.set()
+    for reader in readers:
+        reader.join(30)
+    assert faults == []
+    assert len(loads) >= 2
+    assert set(loads) == {1}
