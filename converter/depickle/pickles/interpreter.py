@@ -74,6 +74,11 @@ _INT4: Final = struct.Struct("<i").unpack_from
 _UINT8: Final = struct.Struct("<Q").unpack_from
 _TARGETS: Final = frozenset({ListNode, DictNode, SetNode, Record})
 _INT64: Final = 1 << 63
+_TEXT: Final = frozenset({str})
+
+
+_WRAPPER_FIELDS: Final = frozenset({"subclass", "shape", "order", "dtype", "allow_mmap"})
+_WRAPPER_ALL_FIELDS: Final = _WRAPPER_FIELDS | {"numpy_array_alignment_bytes"}
 
 
 class StreamError(Exception):
@@ -262,7 +267,7 @@ class Interpreter:
     def _global(self, module: Raw, name: Raw, offset: int) -> GlobalRef:
         if type(module) is not str or type(name) is not str:
             raise StreamError("DP415", "a name is not text", offset)
-        if not is_plain_name(module, name):
+        if (module, name) not in self.table and not is_plain_name(module, name):
             self.report(
                 "DP422",
                 f"{(module + '.' + name)[:120]!r} is not a module and a plain name",
@@ -385,7 +390,7 @@ class Interpreter:
 
     def _check_keys(self, target: Record, state: DictNode, offset: int) -> None:
         keys = state.items
-        if self._known_keys.issuperset(keys) and set(map(type, keys)) <= {str}:
+        if self._known_keys.issuperset(keys) and _TEXT.issuperset(map(type, keys)):
             return
         for key in keys:
             if type(key) is not str:
@@ -456,7 +461,7 @@ class Interpreter:
             raise StreamError("DP432", f"items are set on {_kind(target)}", offset, opcode)
         keys = items[::2]
         before = len(held)
-        if set(map(type, keys)) <= {str}:
+        if _TEXT.issuperset(map(type, keys)):
             held.update(zip(keys, items[1::2], strict=True))  # type: ignore[arg-type]  # landed by the survey
         else:
             held.update(zip(map(self.key, keys), items[1::2], strict=True))  # type: ignore[arg-type]
@@ -585,10 +590,16 @@ class Interpreter:
                         pos += 1
                     elif op == 0x8C:  # SHORT_BINUNICODE
                         end = pos + 2 + data[pos + 1]
-                        append(str(data[pos + 2 : end], "utf-8"))
-                        if end > size:
-                            break
-                        pos = end
+                        append(data[pos + 2 : end].decode())
+                        if end >= limit:
+                            if end > size:
+                                break
+                            pos = end
+                        elif data[end] == 0x94:  # almost every string is memoised; saves a turn
+                            remember(stack[-1])
+                            pos = end + 1
+                        else:
+                            pos = end
                     elif op == 0x85:  # TUPLE1
                         stack[-1] = TupleNode([stack[-1]], pos)  # type: ignore[list-item]
                         nodes += 1
@@ -708,9 +719,14 @@ class Interpreter:
                     end = pos + 5 + width
                     if end > size:
                         break
-                    append(str(view[pos + 5 : end], "utf-8"))
                     if width >= BULK_BYTES:
+                        append(str(view[pos + 5 : end], "utf-8"))
                         self._bulk += width
+                    else:
+                        append(data[pos + 5 : end].decode())
+                    if end + 1 < limit and data[end] == 0x71 and data[end + 1] == len(memo):
+                        remember(stack[-1])
+                        end += 2
                     pos = end
                 elif op == 0x4A:  # BININT
                     append(_INT4(data, pos + 1)[0])
@@ -903,9 +919,8 @@ class Interpreter:
 
 def _wrapper_fields(wrapper: Record, pos: int) -> tuple[TupleNode, str, Dtype, int]:
     fields = wrapper.state
-    expected = {"subclass", "shape", "order", "dtype", "allow_mmap"}
     if not isinstance(fields, DictNode) or not (
-        expected <= set(fields.items) <= expected | {"numpy_array_alignment_bytes"}
+        _WRAPPER_FIELDS <= fields.items.keys() <= _WRAPPER_ALL_FIELDS
     ):
         raise StreamError("DP442", "the wrapper has other fields than joblib's", pos)
     subclass, shape, order = fields.get("subclass"), fields.get("shape"), fields.get("order")

@@ -132,7 +132,7 @@ def encode_policy_file(policy: PolicyFile) -> bytes:
 
 
 #: Names of the argument rules; each is implemented in arguments.py.
-KNOWN_RULES = frozenset(BASE_RULES.values()) | {"inert", "mapping", "sequence", "with_args"}
+KNOWN_RULES = frozenset(BASE_RULES.values()) | {"inert", "mapping", "pyx_unpickle", "sequence", "with_args"}
 
 
 class Policy:

@@ -102,9 +102,9 @@ def _landed(item: Raw) -> Value:
 
 
 def _filter(interpreter: Interpreter, items: list[Value], mentioned: set[int]) -> list[_Container]:
-    kinds = set(map(type, items))
-    if kinds <= _LEAVES:
+    if _LEAVES.issuperset(map(type, items)):
         return []
+    kinds = set(map(type, items))
     if memoryview in kinds:
         for index, item in enumerate(items):
             items[index] = _landed(item)
@@ -125,10 +125,10 @@ def _filter(interpreter: Interpreter, items: list[Value], mentioned: set[int]) -
 def _filter_dict(
     interpreter: Interpreter, items: dict[object, Value], mentioned: set[int]
 ) -> list[_Container]:
-    kinds = set(map(type, items.values()))
-    if kinds <= _LEAVES:
+    values = items.values()
+    if _LEAVES.issuperset(map(type, values)):
         return []
-    if memoryview in kinds:
+    if memoryview in map(type, values):
         for key, item in items.items():
             items[key] = _landed(item)
     return _filter(interpreter, list(items.values()), mentioned)

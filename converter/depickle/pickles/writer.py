@@ -11,7 +11,7 @@ from .graph import Array, DictNode, Record
 __all__ = ["read_writer"]
 
 _VERSION = re.compile(r"\d{1,4}(\.\d{1,4}){1,3}([a-z]+\d{0,3})?\Z", re.ASCII)
-_LIGHTGBM_TEXT = re.compile(r"\[gpu_|\nversion=(v\d+)\n", re.ASCII)
+_LIGHTGBM_TEXT = re.compile(r"tree\nversion=(v\d{1,3})\r?\n", re.ASCII)
 
 
 def read_writer(records: Iterable[Record], modules: Iterable[str]) -> Mapping[str, str]:
@@ -19,6 +19,7 @@ def read_writer(records: Iterable[Record], modules: Iterable[str]) -> Mapping[st
 
     ``scikit-learn`` is exact (``_sklearn_version``). ``numpy`` is ``1`` or ``2``, from the module paths, where they
     tell. ``lightgbm`` and ``xgboost`` are exact where the pickle says, else ``unknown`` where a booster is present.
+    LightGBM writes no release number, only the version of its model text: ``v3`` up to 3.x, ``v4`` from 4.0.
     Several scikit-learn versions in one file are joined by a comma, so that no table holds them.
 
     Args:
@@ -36,6 +37,9 @@ def read_writer(records: Iterable[Record], modules: Iterable[str]) -> Mapping[st
             versions.add(version if _VERSION.match(version) else "unreadable")
         if record.name == "Booster" and record.module == "xgboost.core":
             found["xgboost"] = _xgboost_version(state.items.get("handle"))
+        elif record.name == "Booster" and record.module == "lightgbm.basic":
+            text = state.items.get("_handle", state.items.get("handle"))
+            found["lightgbm"] = _lightgbm_format(text)
         elif record.module.startswith("lightgbm."):
             found.setdefault("lightgbm", "unknown")
         elif record.module.startswith("xgboost."):
@@ -66,3 +70,9 @@ def _xgboost_version(handle: object) -> str:
     if len(tail) == 6 and tail[0::2] == b"iii":
         return ".".join(str(part) for part in tail[1::2])
     return "unknown"
+
+
+def _lightgbm_format(text: object) -> str:
+    """The version of the model text, from its second line (LightGBM, ``src/boosting/gbdt_model_text.cpp``)."""
+    found = _LIGHTGBM_TEXT.match(text) if isinstance(text, str) else None
+    return found[1] if found else "unknown"
