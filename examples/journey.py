@@ -120,5 +120,7 @@ class Journey:
             "migrate", "--models-dir", str(self.models), "--authorized-by", self.owner,
             "--reference-rows", str(reference_rows), "--format", "json", *options, expect=expect,
         )  # fmt: skip
+        if not answer:
+            raise JourneyError("depickle migrate gave no answer")
         *lines, summary = [json.loads(line) for line in answer.splitlines()]
         return lines, summary["summary"]

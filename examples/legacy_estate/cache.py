@@ -47,6 +47,7 @@ def cached_estate(*, quick: bool = False) -> Path:
                 env=environment,
                 check=True,
                 stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
             )
     return folder
 
