@@ -180,7 +180,7 @@ def check_ensemble(attributes: Attributes, columns: int, where: str) -> tuple[in
     if (used != 1).any():
         leaf_id = int(np.flatnonzero(used != 1)[0])
         raise _refuse("DP352", f"leaf {leaf_id} with {int(used[leaf_id])} parents", "one parent each", where)
-    if len(np.unique(roots)) != len(roots):
+    if (np.diff(np.sort(roots)) == 0).any():
         raise _refuse("DP352", "a root used twice", "each once", where)
     depth = _depth(true, false, (~true_leaf, ~false_leaf), roots, where, MAX_DEPTH - 1) + 1
     return wanted, TreeFacts(1, len(roots), count + leaves, depth)

@@ -227,3 +227,23 @@ def test_a_model_of_skl2onnx_is_admitted_once_canonical(name: str, estimator: An
     proto.opset_import.extend(onnx.helper.make_opsetid(d, v) for d, v in sorted(imports.items()))
     vetted = check_onnx(proto.SerializeToString(deterministic=True))
     assert vetted.inputs[0].columns == 5
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "name", ["forest", "extra trees", "boosting", "logistic", "scaled forest", "imputed forest"]
+)
+def test_a_model_of_our_own_emitter_is_admitted_and_runs(name: str) -> None:
+    from depickle_runtime.session import open_session
+    from tests.converter.emit_checks import convert, make_data
+
+    X, y = make_data(("BUY", "SELL", "WAIT"))
+    estimator = dict(_converted())[name].fit(X, y)
+    emitted = convert(estimator).emitted
+    session = open_session(check_onnx(emitted.onnx), contract=emitted.input, outputs=emitted.outputs)
+    answers = session.run(X[:100])
+    assert emitted.classes is not None
+    labels = np.asarray(emitted.classes)[answers.class_index]
+    assert (labels == estimator.predict(X[:100])).all()
+    runner = session.row_runner()
+    assert [int(runner(row).class_index[0]) for row in X[:100]] == answers.class_index.tolist()  # type: ignore[index, union-attr]
