@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
+
 from depickle.emit import EmittedModel, emit_onnx
 from depickle.models import TypedModel, read_model
 from depickle.models.types import Chain, Divide, Impute, Multiply, Select, Shift, Subtract, Transform

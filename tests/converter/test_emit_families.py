@@ -68,7 +68,7 @@ SCALERS: dict[str, Callable[[], list[Any]]] = {
     "median and standard": lambda: [SimpleImputer(strategy="median"), StandardScaler()],
     "indicator and min-max": lambda: [SimpleImputer(add_indicator=True), MinMaxScaler(clip=True)],
     "constant and max-abs": lambda: [SimpleImputer(strategy="constant", fill_value=-1.5), MaxAbsScaler()],
-    "none": lambda: [],
+    "none": list,
 }
 
 NO_MISSING = ("gradient boosting", "subsampled boosting", "boosting from zero")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import assert_never
 
 import numpy as np
@@ -10,7 +11,9 @@ import numpy as np
 from ..models.types import LabelRule, Link
 from .graph import Element, Graph
 
-__all__ = ["fixed_band", "join_columns", "label_index", "last_axis", "probabilities", "two_columns"]
+__all__ = ["fixed_band", "gap", "join_columns", "label_index", "last_axis", "probabilities", "two_columns"]
+
+_EXP_OVERFLOW = math.log(float(np.finfo(np.float64).max))
 
 
 def last_axis(graph: Graph) -> str:
@@ -69,8 +72,19 @@ def probabilities(
             return _soft_max(graph, raw, 2 if mirrored else width, element)
         case "logistic_each":
             return _logistic(graph, raw, factor, element)
-        case "logistic_normalized":
-            return _over_sum(graph, _logistic(graph, raw, factor, element), width)
+        case "logistic_normalized" | "logistic_or_uniform":
+            p = _logistic(graph, raw, factor, element)
+            # exp overflows to infinity in the original, so p is 0 and a row of zeros is 0/0 there; the kernel
+            # saturates just below instead.
+            gone = graph.add("Less", raw, graph.scalar(-_EXP_OVERFLOW, element))
+            p = graph.add("Where", gone, graph.scalar(0.0, element), p)
+            shares = _over_sum(graph, p, width)
+            if link == "logistic_normalized":
+                return shares
+            empty = graph.add(
+                "Equal", graph.add("ReduceMax", p, last_axis(graph), keepdims=1), graph.scalar(0.0)
+            )
+            return graph.add("Where", empty, graph.scalar(1.0 / width, element), shares)
         case "identity" | "none" | "exp" | "signed_square":
             return None
         case _:
@@ -113,6 +127,3 @@ def gap(graph: Graph, values: str, width: int) -> str:
 def fixed_band(graph: Graph, margin: str, band: float) -> str:
     """A bound [N] of one value: ``0 * margin + band``, so that a margin which is not finite is never certified."""
     return graph.add("Add", graph.add("Mul", margin, graph.scalar(0.0)), graph.scalar(band))
-
-
-__all__ += ["gap"]

@@ -21,6 +21,14 @@ _CERTIFIED = (
     "The label comes from a dot product, whose order of summation is not defined; a margin certifies rows"
 )
 _NO_MULTI_CLASS_SINCE = (1, 8)
+_UNIFORM_SINCE = (1, 9)
+
+
+def _separate_link(classes: int, version: tuple[int, int]) -> Link:
+    """One-vs-rest probabilities, as `_predict_proba_lr` of the version normalises them."""
+    if classes == 2:
+        return "logistic"
+    return "logistic_or_uniform" if version >= _UNIFORM_SINCE else "logistic_normalized"
 
 
 def _parameters(record: Record, n_features: int) -> tuple[FloatArray, FloatArray]:
@@ -91,7 +99,7 @@ def read_logistic_regression(record: Record, context: Context) -> ReadPredictor:
     solver = text(record, "solver")
     separate = ("liblinear", "newton-cholesky") if version < (1, 6) else ("liblinear",)
     if choice in ("ovr", "warn") or (choice in ("auto", "deprecated") and (binary or solver in separate)):
-        return _classifier(record, "logistic" if binary else "logistic_normalized")
+        return _classifier(record, _separate_link(len(classes), version))
     if choice in ("multinomial", "auto", "deprecated"):
         return _classifier(record, "softmax", mirrored=binary)
     raise unsupported(
@@ -110,8 +118,8 @@ def read_sgd_classifier(record: Record, context: Context) -> ReadPredictor:
         raise unsupported(record, "Averaged coefficients after a number of samples", found="average")
     loss = text(record, "loss")
     if loss in ("log_loss", "log"):
-        binary = len(class_labels(record, "classes_", record.get("classes_"))) == 2
-        return _classifier(record, "logistic" if binary else "logistic_normalized")
+        classes = class_labels(record, "classes_", record.get("classes_"))
+        return _classifier(record, _separate_link(len(classes), context.version(record)))
     if loss == "modified_huber":
         raise unsupported(
             record, "Probabilities of modified_huber are not emitted", found=loss, expected="log_loss"

@@ -103,7 +103,8 @@ Link: TypeAlias = Literal[
     "logistic",  # p = 1 / (1 + exp(-factor * raw)), [1 - p, p]
     "softmax",  # exp(raw - max) / sum
     "logistic_each",  # p_k = logistic(raw_k), as they are
-    "logistic_normalized",  # p_k = logistic(raw_k), divided by their sum
+    "logistic_normalized",  # p_k = logistic(raw_k), divided by their sum, 0/0 where all are 0
+    "logistic_or_uniform",  # the same, but 1/K where all are 0 (scikit-learn 1.9)
     "none",  # a classifier without predict_proba
     "exp",  # regressors with a log link
     "signed_square",  # LightGBM reg_sqrt
