@@ -13,7 +13,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -125,9 +125,8 @@ class _Writer:
             raise self._refuse("objects nested too deep", f"at most {MAX_DEPTH}", "DP641")
         if value is None or isinstance(value, bool | int | float | str):
             return self._json(value)
-        if isinstance(value, bytes | bytearray):
-            loader = "BytearrayNode" if isinstance(value, bytearray) else "BytesNode"
-            return self._bytes(bytes(value), loader, self._next_id())
+        if isinstance(value, bytes):
+            return self._bytes(value, self._next_id())
         if isinstance(value, Array):
             return self._array(value, depth)
         if isinstance(value, NumpyScalar):
@@ -148,7 +147,7 @@ class _Writer:
             content = self._list(value.items, depth)
             return _node("list", "builtins", "ListNode", self._id(value), content=content)
         if isinstance(value, DictNode):
-            return self._dict(value.items, "dict", "builtins", depth, self._id(value))
+            return self._mapping(value, depth)
         if isinstance(value, Record):
             return self._record(value, depth)
         raise self._refuse(type(value).__name__, "a value that skops has a node for")
@@ -182,6 +181,22 @@ class _Writer:
         key_types = _node("list", "builtins", "ListNode", self._next_id(), content=types)
         return _node(name, module, "DictNode", identity, content=content, key_types=key_types)
 
+    def _mapping(self, value: DictNode, depth: int) -> State:
+        identity = self._id(value)
+        match value.kind:
+            case "dict":
+                return self._dict(value.items, "dict", "builtins", depth, identity)
+            case "OrderedDict":
+                return self._dict(value.items, "OrderedDict", "collections", depth, identity)
+            case "defaultdict":
+                content = {
+                    "main": self._dict(value.items, "dict", "builtins", depth, self._next_id()),
+                    "default_factory": self._state(value.factory, depth + 1),
+                }
+                return _node("defaultdict", "collections", "DefaultDictNode", identity, content=content)
+            case _:
+                raise self._refuse(f"a {value.kind}", "a dict, OrderedDict or defaultdict")
+
     def _key(self, key: object) -> tuple[str, State]:
         """A key as JSON writes it, with the node of its type."""
         module = "builtins"
@@ -203,11 +218,10 @@ class _Writer:
         loader = "TypeNode" if is_type else "FunctionNode"
         return _node(value.name, value.module, loader, self._scalar_id("global", value.path))
 
-    def _bytes(self, data: bytes, loader: str, identity: int) -> State:
+    def _bytes(self, data: bytes, identity: int) -> State:
         member = f"{identity}.bin"
         self._members[member] = data
-        name = "bytearray" if loader == "BytearrayNode" else "bytes"
-        return _node(name, "builtins", loader, identity, file=member)
+        return _node("bytes", "builtins", "BytesNode", identity, file=member)
 
     def _npy(self, array: npt.NDArray[np.generic] | np.generic, name: str, identity: int) -> State:
         member = f"{identity}.npy"
@@ -242,8 +256,8 @@ class _Writer:
             return special(self, record, depth)
         if record.name.startswith("__pyx_unpickle_"):
             return self._cython(record, depth)
-        if record.name == "OrderedDict" and record.module == "collections":
-            return self._dict(record.dictitems or {}, "OrderedDict", "collections", depth, self._id(record))
+        if record.module == "sklearn._loss._loss":
+            return self._loss(record, depth)
         if record.listitems or record.dictitems:
             raise self._refuse(f"{record.cls} with items of its own", "an object with attributes only")
         if record.how != "reduce" and not record.args and not record.kwargs:
@@ -315,6 +329,41 @@ class _Writer:
             "RandomState", "numpy.random.mtrand", "RandomStateNode", self._id(record), content=content
         )
 
+    def _generator(self, record: Record, depth: int) -> State:
+        """A numpy Generator: the state of its bit generator and the seed sequence that spawned it."""
+        inner = record.args[0] if record.args else None
+        state = inner.state if isinstance(inner, Record) else None
+        seeds: Value = None
+        if isinstance(state, TupleNode) and len(state) == 2:
+            state, seeds = state[0], state[1]
+        if not isinstance(state, DictNode):
+            raise self._refuse(f"{record.cls} without a state", "a Generator with its state")
+        content = {
+            "bit_generator": self._state(state, depth + 1),
+            "seed_seq": self._state(_seed_sequence(seeds), depth + 1),
+        }
+        return _node(
+            "Generator", "numpy.random._generator", "RandomGeneratorNode", self._id(record), content=content
+        )
+
+    def _bunch(self, record: Record, depth: int) -> State:
+        """scikit-learn's Bunch: a dict whose keys are attributes too, and which pickles its items."""
+        items: dict[object, Value] = {}
+        items.update(record.attrs() if record.dictitems is None else record.dictitems)
+        return self._dict(items, record.name, record.module, depth, self._id(record))
+
+    def _xgboost(self, record: Record, depth: int) -> State:
+        """XGBoost keeps its model in a bytearray, which the graph does not tell from bytes."""
+        state = record.state
+        handle = state.get("handle") if isinstance(state, DictNode) else None
+        if not isinstance(state, DictNode) or not isinstance(handle, bytes):
+            raise self._refuse(f"{record.cls} without a handle", "a fitted Booster")
+        identity = self._id(record)
+        content = self._state(state, depth + 1)
+        node = cast("dict[str, State]", content["content"])["handle"]
+        node |= {"__class__": "bytearray", "__loader__": "BytearrayNode"}
+        return _node(record.name, record.module, "ObjectNode", identity, content=content)
+
     def _sparse(self, record: Record, depth: int) -> State:
         """A compressed sparse matrix as `scipy.sparse.save_npz` writes it: one npy member per array."""
         parts: dict[str, npt.NDArray[np.generic]] = {}
@@ -355,8 +404,11 @@ _Special: TypeAlias = Callable[[_Writer, Record, int], State]
 
 _SPECIAL: dict[tuple[str, str], _Special] = {
     ("sklearn", "Tree"): _Writer._tree,
+    ("sklearn", "Bunch"): _Writer._bunch,
+    ("xgboost", "Booster"): _Writer._xgboost,
     ("numpy", "__randomstate_ctor"): _Writer._random_state,
     ("numpy", "RandomState"): _Writer._random_state,
+    ("numpy", "__generator_ctor"): _Writer._generator,
     **{
         ("scipy", f"{kind}_{form}"): _Writer._sparse
         for kind in ("csr", "csc", "bsr")
@@ -376,6 +428,22 @@ _SPECIAL: dict[tuple[str, str], _Special] = {
         )
     },
 }
+
+
+_SEEDS = ("entropy", "n_children_spawned", "pool", "pool_size", "spawn_key")
+"""Attributes of numpy's SeedSequence in the order of its Cython state tuple."""
+
+
+def _seed_sequence(value: Value) -> DictNode:
+    """What `SeedSequence.state` gives; empty where the file has none, as numpy before 1.25 wrote it."""
+    if not isinstance(value, Record):
+        return DictNode({}, 0)
+    state = value.args[2] if len(value.args) > 2 and value.args[2] is not None else value.state
+    if not isinstance(state, TupleNode) or len(state) < len(_SEEDS):
+        return DictNode({}, value.offset)
+    found = dict(zip(_SEEDS, state.items, strict=False))
+    order = ("entropy", "spawn_key", "pool_size", "n_children_spawned")
+    return DictNode({name: found[name] for name in order}, value.offset)
 
 
 def _node(name: str, module: str, loader: str, identity: int, **fields: object) -> State:
