@@ -79,7 +79,7 @@ def parse_lightgbm(text: str) -> LightgbmText:
         if not end:
             raise LightgbmError("no 'end of trees'")
     sizes = header.get("tree_sizes", "").split()
-    if len(sizes) != len(rest) or len(rest) > MAX_TREES:
+    if len(sizes) != len(rest) or not 1 <= len(rest) <= MAX_TREES:
         raise LightgbmError(f"{len(rest)} trees where the header announces {len(sizes)}")
     trees = []
     for index, block in enumerate(rest):
