@@ -264,3 +264,31 @@ def test_running_without_a_sandbox_is_loud(caplog: pytest.LogCaptureFixture) -> 
         assert opened.confinement() == {}
         assert opened.answers(as_pickle(_constant()), (), numbers()).predict is not None
     assert "WITHOUT a sandbox" in caplog.text
+
+
+def test_files_past_the_real_gate_are_served_in_full(worker: Worker) -> None:
+    """The gate settles some names in place; whatever it accepts, the worker can rebuild."""
+    from sklearn.model_selection import GridSearchCV
+
+    from depickle.pickles import open_package, vet
+
+    searched = GridSearchCV(LogisticRegression(), {"C": [0.5, 1.0]}, cv=2).fit(numbers(), _labels())
+    for form in (as_pickle, as_joblib):
+        vetted = vet(form({"model": searched}).data)
+        answers = worker.answers(vetted, open_package(vetted).estimator_path, numbers())
+        assert np.array_equal(answers.predict_proba, searched.predict_proba(numbers()))
+
+
+def test_the_public_unpickler_passes_the_gate_first() -> None:
+    from depickle.unpickler import RestrictedUnpickler
+
+    model = LogisticRegression().fit(numbers(), _labels())
+    for form in (as_pickle, as_joblib):
+        package = RestrictedUnpickler(io.BytesIO(form({"model": model}).data)).load()
+        assert np.array_equal(package["model"].predict(numbers()), model.predict(numbers()))
+    with pytest.raises(GateRefusedError, match="Attempted to load unsafe module"):
+        RestrictedUnpickler(
+            io.BytesIO(b"\x80\x04" + _text("os") + _text("system") + b"\x93" + _text("true") + b"\x85R.")
+        )
+    with pytest.raises(GateRefusedError, match="Attempted to load unsafe module"):
+        RestrictedUnpickler(io.BytesIO(form({"model": model}).data)).find_class("os", "system")

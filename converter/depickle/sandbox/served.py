@@ -27,7 +27,13 @@ _IMPLIED: Final = {
     _ARRAY: (("numpy", "ndarray"), ("numpy", "memmap")),
     ("numpy.core.multiarray", "_reconstruct"): _NDARRAY,
     ("numpy._core.multiarray", "_reconstruct"): _NDARRAY,
+    ("numpy.ma.core", "_mareconstruct"): (
+        ("numpy.ma", "MaskedArray"),
+        ("numpy.ma.core", "MaskedArray"),
+        ("numpy", "ndarray"),
+    ),
     ("copyreg", "_reconstructor"): _LANGUAGE,
+    ("collections", "defaultdict"): (*_LANGUAGE, ("collections", "OrderedDict")),
     ("copy_reg", "_reconstructor"): _LANGUAGE,
 }
 

@@ -916,7 +916,9 @@ def import_libraries() -> dict[str, str]:
     pyarrow is left out, as its allocator starts a thread on import and no admitted model needs it.
     """
     sys.meta_path.insert(0, _LeftOut())
-    codecs.lookup("latin-1")  # bytes of protocols 0 to 2 are text in it, and a child cannot import it any more
+    codecs.lookup(
+        "latin-1"
+    )  # bytes of protocols 0 to 2 are text in it, and a child cannot import it any more
     versions = {"python": platform.python_version()}
     for library in _LIBRARIES:
         try:
