@@ -146,7 +146,10 @@ def _build_time(node: Dtype, state: TupleNode, code: str, order: Value) -> None:
     if (names, fields, itemsize, alignment, flags) != (None, None, -1, -1, 0) or order not in ("<", ">"):
         raise DtypeError("a time dtype has sizes or flags of its own")
     unit = extra[1] if isinstance(extra, TupleNode) and len(extra) == 2 else None
-    if not isinstance(extra, TupleNode) or not isinstance(extra[0], DictNode) or extra[0].items:
+    if unit is None or not isinstance(extra, TupleNode):
+        raise DtypeError("a time dtype has no unit")
+    # numpy up to 2.3 writes an empty dict for no metadata, later ones None
+    if extra[0] is not None and not (isinstance(extra[0], DictNode) and not extra[0].items):
         raise DtypeError("a time dtype carries metadata")
     if not isinstance(unit, TupleNode) or len(unit) != 4:
         raise DtypeError("a time dtype has no unit")
