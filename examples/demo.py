@@ -12,6 +12,7 @@ import json
 import shutil
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,7 @@ def _migrate(demo: _Demo) -> None:
     wanted = [entry["file"] for entry in demo.entries if entry["migrate"] != "converted"]
     for name in sorted(set(refused) ^ set(wanted)):
         demo.check(False, f"{outcome[name]['status']}, against the manifest: {name}")
-    print(f"   {summary['converted']} converted, {len(refused)} refused: {_outcome_kinds(demo.entries)}")
+    print(f"   {summary['converted']} converted, {len(refused)} refused: {_kinds(demo.entries, refused)}")
 
     left = {path.name for path in demo.journey.models.iterdir() if path.suffix in {".pkl", ".joblib"}}
     demo.check(left == set(refused), "models/ should hold the refused originals and no converted one")
@@ -148,11 +149,11 @@ def _migrate(demo: _Demo) -> None:
     print("   to decide about; no runtime loads them.")
 
 
-def _outcome_kinds(entries: list[dict[str, Any]]) -> str:
-    """How many files of the manifest are to be refused, by kind."""
-    hostile = sum(entry["kind"] == "hostile" for entry in entries)
-    foreign = sum(entry["kind"] == "foreign-version" for entry in entries)
-    return f"{hostile} hostile, {foreign} of another library version"
+def _kinds(entries: list[dict[str, Any]], names: list[str]) -> str:
+    """How many of the named files are of which kind."""
+    counts = Counter(entry["kind"] for entry in entries if entry["file"] in set(names))
+    of_kind = {"hostile": "hostile", "foreign-version": "of another library version", "honest": "honest"}
+    return ", ".join(f"{counts[kind]} {text}" for kind, text in of_kind.items() if counts[kind])
 
 
 def _verify(demo: _Demo) -> None:
