@@ -110,11 +110,9 @@ def check_parity(
             reference_labels=None if task == "regressor" else original.predict,
             labels=_labels(answers, classes, original.predict.dtype) if classes is not None else None,
             certified=certified,
-            reference_probabilities=_floating(original.predict_proba),
+            reference_probabilities=_double(original.predict_proba),
             probabilities=_double(answers.probabilities),
-            reference_scores=_floating(
-                original.predict if task == "regressor" else original.decision_function
-            ),
+            reference_scores=_double(original.predict if task == "regressor" else original.decision_function),
             scores=_double(answers.scores),
         )
         if outcome.first_flip is not None:
@@ -175,12 +173,6 @@ def _labels(
 
 def _double(values: npt.NDArray[np.generic] | None) -> npt.NDArray[np.float64] | None:
     return None if values is None else np.asarray(values, dtype=np.float64)
-
-
-def _floating(values: npt.NDArray[np.generic] | None) -> npt.NDArray[np.floating[Any]] | None:
-    if values is None or values.dtype == np.float32:
-        return values  # type: ignore[return-value]  # float32 is a floating type
-    return np.asarray(values, dtype=np.float64)
 
 
 def _probes(rows: npt.NDArray[np.float64], session: OnnxSession) -> ProbeRows:

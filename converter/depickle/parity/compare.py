@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,10 @@ import numpy.typing as npt
 from depickle_runtime.record import RowSet
 
 __all__ = ["NamedRows", "Outcome", "compare_answers", "ulp_distance"]
+
+
+DOUBLES_PER_SINGLE = 2**29
+"""Doubles from one float32 to the next: 52 − 23 bits of mantissa."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +63,21 @@ def _ordered(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     return np.where(bits < 0, np.int64(-(2**63)) - bits, bits)
 
 
-def _max_ulp(a: npt.NDArray[np.floating[Any]] | None, b: npt.NDArray[np.float64] | None) -> int | None:
-    """Largest distance, counted in the precision that the original answered in."""
+def _max_ulp(a: npt.NDArray[np.float64] | None, b: npt.NDArray[np.float64] | None) -> int | None:
+    """Largest distance, counted in the precision that the original answered in.
+
+    XGBoost answers in float32, handed over as float64; doubles that are all float32 numbers came from there.
+    """
     if a is None or b is None:
         return None
-    if a.dtype == np.float32:
-        spacing = 2**29  # doubles between two neighbouring float32, which every float32 is one of
-        single = b.astype(np.float32).reshape(a.shape).astype(np.float64)
-        return int(ulp_distance(a.astype(np.float64), single).max(initial=0)) // spacing
-    return int(ulp_distance(a.astype(np.float64), b.reshape(a.shape)).max(initial=0))
+    b = b.reshape(a.shape)
+    with np.errstate(over="ignore"):
+        single = a.astype(np.float32).astype(np.float64)
+    if np.array_equal(a, single, equal_nan=True):
+        with np.errstate(over="ignore"):
+            b = b.astype(np.float32).astype(np.float64)
+        return int(ulp_distance(a, b).max(initial=0)) // DOUBLES_PER_SINGLE
+    return int(ulp_distance(a, b).max(initial=0))
 
 
 def compare_answers(
@@ -77,9 +86,9 @@ def compare_answers(
     reference_labels: npt.NDArray[np.generic] | None,
     labels: npt.NDArray[np.generic] | None,
     certified: npt.NDArray[np.bool_] | None = None,
-    reference_probabilities: npt.NDArray[np.floating[Any]] | None,
+    reference_probabilities: npt.NDArray[np.float64] | None,
     probabilities: npt.NDArray[np.float64] | None,
-    reference_scores: npt.NDArray[np.floating[Any]] | None,
+    reference_scores: npt.NDArray[np.float64] | None,
     scores: npt.NDArray[np.float64] | None,
 ) -> Outcome:
     """Count label flips and the largest distances.

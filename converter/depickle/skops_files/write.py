@@ -335,7 +335,8 @@ class _Writer:
         state = inner.state if isinstance(inner, Record) else None
         seeds: Value = None
         if isinstance(state, TupleNode) and len(state) == 2:
-            state, seeds = state[0], state[1]
+            seeds = state[1]
+            state = state[0]
         if not isinstance(state, DictNode):
             raise self._refuse(f"{record.cls} without a state", "a Generator with its state")
         content = {
