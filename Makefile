@@ -35,7 +35,7 @@ check: $(READY)  ## Format, lint, types, imports, docstrings, README
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy -p examples
+	$(BIN)/mypy examples/*.py examples/legacy_estate
 	$(BIN)/lint-imports
 	$(BIN)/interrogate --quiet runtime converter scripts
 	$(BIN)/python scripts/check_readme.py

@@ -89,7 +89,8 @@ def command_faults(line: str) -> Iterator[str]:
     else:
         return
     command: click.Command = depickle
-    context = click.Context(command, info_name="depickle")
+    # With its own settings: click remembers the help option of the first context that asks for it.
+    context = click.Context(command, info_name="depickle", **command.context_settings)
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         name = words.pop(0)
         found = command.get_command(context, name)
