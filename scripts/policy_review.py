@@ -184,6 +184,8 @@ _SCORING_MODULES = frozenset(
 )
 # Where numpy before 2.1 says that its ufuncs live.
 _UFUNC_MODULE = re.compile(r"\Anumpy\._?core\._multiarray_umath\.")
+# What the module sklearn._loss._loss calls itself from 1.5 to 1.7; it is in sys.modules once scikit-learn is imported.
+_LOSS_MODULE = re.compile(r"\A_loss\.")
 _INERT_ROOTS = ("pandas", "pytz", "dateutil")
 
 
@@ -201,12 +203,12 @@ def refused(full: str) -> bool:
 
 def reason_to_call(full: str) -> str | None:
     """Why `full` may be called, or None where nobody has reviewed it."""
-    return _CALL_REASONS.get(full)
+    return _CALL_REASONS.get(_LOSS_MODULE.sub("sklearn._loss._loss.", full))
 
 
 def reason_for_hook(hook: str) -> str | None:
     """Why a method that a load runs is harmless, or None where nobody has reviewed it."""
-    return _HOOK_REASONS.get(hook)
+    return _HOOK_REASONS.get(_LOSS_MODULE.sub("sklearn._loss._loss.", hook))
 
 
 def reason_to_keep(full: str) -> str | None:
