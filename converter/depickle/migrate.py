@@ -44,7 +44,7 @@ from .parity.check import Evidence, check_parity
 from .parity.compare import NamedRows
 from .parity.proof import prove
 from .parity.rows import MadeRows, make_rows
-from .pickles import Package, VettedPickle, open_package, vet
+from .pickles import Package, Policy, VettedPickle, open_package, vet
 from .reference_rows import ReferenceRows
 from .sandbox import ReferenceAnswers, Worker, open_worker
 from .skops_files import write_skops
@@ -64,6 +64,7 @@ class MigrationOptions:
         authorized_by: who authorised the migration.
         accept: tiers admitted by name beside `proven` and `certified`.
         reference: the user's own rows.
+        gate_policy: what the gate admits; the shipped policy where None.
     """
 
     created: datetime
@@ -72,6 +73,7 @@ class MigrationOptions:
     authorized_by: str | None = None
     accept: frozenset[str] = frozenset()
     reference: ReferenceRows | None = None
+    gate_policy: Policy | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def plan_model(source: SourceFile, options: MigrationOptions) -> Plan:
         EnvironmentMissingError: no interpreter with the writer's library versions.
         ConverterError: the symbol or the meaning of the labels cannot be told.
     """
-    vetted = vet(source.data, where=source.name)
+    vetted = vet(source.data, policy=options.gate_policy, where=source.name)
     package = open_package(vetted)
     environment = match(vetted.writer)
     model = read_model(package.estimator, writer=vetted.writer)
@@ -359,13 +361,13 @@ def _feature_names(plan: Plan) -> list[str] | None:
     """The package's own list where it has one of the right length, else what the estimator recorded.
 
     Raises:
-        UnsupportedModelError: DP602 where the two disagree: a row in the wrong order is a wrong answer.
+        UnsupportedModelError: DP812 or DP813 where the two disagree: a row in the wrong order is a wrong answer.
     """
     packaged, recorded = plan.package.feature_names, plan.model.feature_names
     if packaged is not None and len(packaged) != plan.emitted.input.features:
         raise UnsupportedModelError(
             "The package lists another number of features than its model takes",
-            code="DP602",
+            code="DP812",
             where=plan.name.model_name,
             found=f"{len(packaged)} names",
             expected=f"{plan.emitted.input.features} names",
@@ -374,7 +376,7 @@ def _feature_names(plan: Plan) -> list[str] | None:
     if packaged is not None and recorded is not None and tuple(packaged) != tuple(recorded):
         raise UnsupportedModelError(
             "The package and its model list different features",
-            code="DP603",
+            code="DP813",
             where=plan.name.model_name,
             found=", ".join(packaged[:8]),
             expected=", ".join(recorded[:8]),

@@ -10,7 +10,7 @@ import click
 
 __all__ = ["main"]
 
-_COMMANDS = ("scan", "migrate", "verify", "inspect", "keys")
+_COMMANDS = ("scan", "migrate", "verify", "inspect", "keys", "env", "allow", "explain")
 
 
 class _LazyGroup(click.Group):

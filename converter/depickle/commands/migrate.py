@@ -13,6 +13,7 @@ from depickle_runtime.errors import ConfigurationError, SecurityError
 from ..batch import migrate_folder, plan_folder
 from ..labels import parse_label_map
 from ..migrate import MigrationOptions
+from ..pickles import extended_policy
 from ..reference_rows import read_reference_rows
 from ..reports.migration import (
     MigrationRow,
@@ -36,6 +37,7 @@ from ._common import (
     talk,
     write_answer,
 )
+from .allow import gate_policy_option, read_gate_policies
 from .verify import run_verify
 
 __all__ = ["command"]
@@ -55,6 +57,7 @@ __all__ = ["command"]
 @click.option(
     "--accept", type=click.Choice(["sampled"]), multiple=True, help="Publish models of this tier too."
 )
+@gate_policy_option
 @click.option("--symbol", help="Symbol of the models, where neither package nor file name has one.")
 @click.option("--label-map", metavar="MAP", help="Meaning of labels, for example 0=sell,1=wait,2=buy.")
 @format_option("text", "json")
@@ -69,6 +72,7 @@ def command(
     authorized_by: str | None,
     reference_rows: Path | None,
     accept: tuple[str, ...],
+    gate_policies: tuple[Path, ...],
     symbol: str | None,
     label_map: str | None,
     output_format: str,
@@ -102,6 +106,7 @@ def command(
         label_map=None if label_map is None else parse_label_map(label_map),
         authorized_by=authorized_by,
         accept=frozenset(accept),
+        gate_policy=extended_policy(*read_gate_policies(gate_policies)) if gate_policies else None,
         reference=None if reference_rows is None else read_reference_rows(reference_rows),
     )
     if plan:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..errors import ConverterError
-from ..pickles import scan
+from ..pickles import Policy, extended_policy, scan
 from ..pickles.findings import Finding, Severity, Verdict
 from ..reports.scan import FileReport, as_json, as_sarif, as_text
 from ..sources import find_legacy_files, read_source
@@ -22,11 +22,12 @@ from ._common import (
     talk,
     write_answer,
 )
+from .allow import gate_policy_option, read_gate_policies
 
 __all__ = ["command", "scan_file"]
 
 
-def scan_file(path: Path) -> FileReport:
+def scan_file(path: Path, policy: Policy | None = None) -> FileReport:
     """The gate's report about one file; a file that cannot be read is a report too."""
     try:
         source = read_source(path)
@@ -42,7 +43,7 @@ def scan_file(path: Path) -> FileReport:
             writer={},
             findings=(finding,),
         )
-    result = scan(source.data)
+    result = scan(source.data, policy=policy)
     return FileReport(
         path=str(path),
         sha256=source.sha256,
@@ -55,11 +56,18 @@ def scan_file(path: Path) -> FileReport:
 
 @click.command("scan")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@gate_policy_option
 @format_option("text", "json", "sarif")
 @output_option
 @exit_zero_option
 @refusals_to_exit_codes
-def command(paths: tuple[Path, ...], output_format: str, output: Path | None, exit_zero: bool) -> None:
+def command(
+    paths: tuple[Path, ...],
+    gate_policies: tuple[Path, ...],
+    output_format: str,
+    output: Path | None,
+    exit_zero: bool,
+) -> None:
     """Say what loading each legacy file would do, without loading it.
 
     PATHS are files, or folders that are searched for .pkl, .pickle, .joblib, .sav and .p files, compressed or
@@ -68,7 +76,8 @@ def command(paths: tuple[Path, ...], output_format: str, output: Path | None, ex
     files: list[Path] = []
     for path in paths:
         files += find_legacy_files(path) if path.is_dir() else [path]
-    reports = [scan_file(path) for path in files]
+    policy = extended_policy(*read_gate_policies(gate_policies)) if gate_policies else None
+    reports = [scan_file(path, policy) for path in files]
     match output_format:
         case "json":
             write_answer(as_json(reports), output)
