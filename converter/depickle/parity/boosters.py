@@ -103,12 +103,19 @@ def _single_leaf() -> SourceTree:
     )
 
 
+def _bytes(value: Value) -> bytes:
+    """Bytes, or what a bytearray was made of (protocol 2 spells it as Latin-1 text)."""
+    if isinstance(value, Record) and value.name == "bytearray" and value.args:
+        first = value.args[0]
+        value = first.encode("latin-1", "replace") if isinstance(first, str) else first
+    if not isinstance(value, bytes):
+        raise _unreadable("Booster.handle")
+    return value
+
+
 def xgboost_model(estimator: Record) -> Mapping[str, Json]:
     """The ``learner`` object of an XGBoost estimator or Booster."""
-    handle: Value = _booster(estimator).get("handle")
-    if not isinstance(handle, bytes | bytearray | memoryview):
-        raise _unreadable("Booster.handle")
-    data = bytes(handle)
+    data = _bytes(_booster(estimator).get("handle"))
     if data[:1] != b"{":
         raise _unreadable("Booster.handle")
     try:

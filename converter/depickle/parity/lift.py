@@ -16,6 +16,7 @@ from ..errors import ParityError
 
 __all__ = ["DecodedEnsemble", "Expression", "Lifted", "lift"]
 
+IR_VERSION = 10
 Attribute = int | float | str | tuple[int, ...] | tuple[float, ...]
 
 
@@ -82,6 +83,13 @@ def lift(data: bytes) -> Lifted:
         raise _undecodable(f"operator sets {imports}")
     if len(graph.input) != 1 or graph.sparse_initializer or model.functions:
         raise _undecodable("another form than one input and plain nodes")
+    if (
+        model.ir_version != IR_VERSION
+        or model.training_info
+        or graph.quantization_annotation
+        or graph.value_info
+    ):
+        raise _undecodable("parts that no model of ours has")
     entry = graph.input[0]
     dimensions = entry.type.tensor_type.shape.dim
     if len(dimensions) != 2 or not dimensions[1].dim_value:
@@ -90,7 +98,7 @@ def lift(data: bytes) -> Lifted:
     for initializer in graph.initializer:
         if initializer.name in known:
             raise _undecodable(f"the name {initializer.name} twice")
-        known[initializer.name] = Expression("constant", constant=numpy_helper.to_array(initializer))
+        known[initializer.name] = Expression("constant", constant=_tensor(initializer))
     used: set[int] = set()
     produced: list[Expression] = []
     for node in graph.node:
@@ -126,12 +134,23 @@ def lift(data: bytes) -> Lifted:
     )
 
 
+def _tensor(tensor: onnx.TensorProto) -> npt.NDArray[np.generic]:
+    if tensor.external_data or tensor.data_location != onnx.TensorProto.DEFAULT:
+        raise _undecodable("a tensor outside the file")
+    try:
+        return numpy_helper.to_array(tensor)
+    except (TypeError, ValueError, KeyError, UnicodeDecodeError) as error:
+        raise _undecodable("a malformed tensor") from error
+
+
 def _expression(node: onnx.NodeProto, inputs: tuple[Expression, ...], place: int) -> Expression:
     operator = f"{node.domain}:{node.op_type}" if node.domain else node.op_type
     if operator == "ai.onnx.ml:TreeEnsemble":
         return Expression(operator, inputs, ensemble=_ensemble(node), output=place)
     attributes: dict[str, Attribute] = {}
     for attribute in node.attribute:
+        if attribute.name in attributes:
+            raise _undecodable("an attribute twice")
         match attribute.type:
             case AttributeProto.INT:
                 attributes[attribute.name] = int(attribute.i)
@@ -174,15 +193,23 @@ def _ensemble(node: onnx.NodeProto) -> DecodedEnsemble:
         if attribute.name in _INTEGERS:
             arrays[_INTEGERS[attribute.name]] = np.array(attribute.ints, dtype=np.int64)
         elif attribute.name in _TENSORS:
-            arrays[_TENSORS[attribute.name]] = numpy_helper.to_array(attribute.t)
+            arrays[_TENSORS[attribute.name]] = _tensor(attribute.t)
         elif attribute.name in _SCALARS:
             numbers[_SCALARS[attribute.name]] = int(attribute.i)
         else:
             raise _undecodable(f"an attribute {attribute.name} of TreeEnsemble")
     try:
-        return DecodedEnsemble(**arrays, **numbers)  # type: ignore[arg-type]  # names are the table's, above
+        found = DecodedEnsemble(**arrays, **numbers)  # type: ignore[arg-type]  # names are the table's, above
     except TypeError as error:
         raise _undecodable("a TreeEnsemble with attributes missing") from error
+    nodes, leaves = found.feature.shape, found.leaf_target.shape
+    same = [found.split, found.mode, found.missing_true, found.true_id, found.true_leaf]
+    same += [found.false_id, found.false_leaf]
+    if any(part.shape != nodes for part in same) or found.leaf_weight.shape != leaves:
+        raise _undecodable("a TreeEnsemble whose arrays differ in length")
+    if len({attribute.name for attribute in node.attribute}) != len(node.attribute):
+        raise _undecodable("an attribute twice")
+    return found
 
 
 def _undecodable(found: str) -> ParityError:

@@ -28,7 +28,7 @@ class ExpectedTree:
         threshold: what it is compared with; ignored at leaves and categorical nodes.
         left: child taken where the comparison holds, -1 at leaves.
         right: the other child.
-        missing_left: where a missing value goes; None where the original admits none, so that it does not matter.
+        missing_left: whether a missing value goes left, per inner node; all False where the source does not say.
         weight: what a leaf adds, per node; ignored at inner nodes.
         target: column it adds to.
         members: category values that go left, per categorical node.
@@ -39,7 +39,7 @@ class ExpectedTree:
     threshold: npt.NDArray[np.float64]
     left: npt.NDArray[np.int64]
     right: npt.NDArray[np.int64]
-    missing_left: npt.NDArray[np.bool_] | None
+    missing_left: npt.NDArray[np.bool_]
     weight: npt.NDArray[np.float64]
     target: int
     mode: int
@@ -204,11 +204,7 @@ class _LockStep:
         self.right = _joined([tree.right for tree in trees], np.int64) + offsets
         self.target = np.repeat([tree.target for tree in trees], sizes)
         self.mode = np.repeat([tree.mode for tree in trees], sizes).astype(np.int64)
-        self.missing = _joined(
-            [np.zeros(len(t.left), np.bool_) if t.missing_left is None else t.missing_left for t in trees],
-            np.bool_,
-        )
-        self.missing_counts = np.repeat([tree.missing_left is not None for tree in trees], sizes)
+        self.missing = _joined([tree.missing_left for tree in trees], np.bool_)
         self.members = {
             int(self.start[number]) + node: values
             for number, tree in enumerate(trees)
@@ -246,9 +242,17 @@ class _LockStep:
                 raise _differs(f"{self.where}.{name}", "some shared or unreached", "each reached once")
 
     def _single_leaves(self, source: npt.NDArray[np.int64], node: npt.NDArray[np.int64]) -> None:
-        """A tree of one leaf is written as a split between two equal leaves."""
+        """A tree of one leaf is written as a split of column 0 at 0 between two equal leaves."""
         np.add.at(self.node_seen, node, 1)
         one = np.ones(source.shape, dtype=np.int64)
+        zero = np.zeros(source.shape, dtype=np.int64)
+        for name, field_of in (
+            ("feature", self.have.feature),
+            ("mode", self.have.mode),
+            ("missing", self.have.missing_true),
+            ("threshold", _bits(self.have.split)),
+        ):
+            self._equal(source, field_of[node], zero, name)
         for ids, flags in (
             (self.have.true_id, self.have.true_leaf),
             (self.have.false_id, self.have.false_leaf),
@@ -277,9 +281,7 @@ class _LockStep:
             "threshold",
             (have.split[node[numeric]], self.threshold[source[numeric]]),
         )
-        counts = self.missing_counts[source]
-        found = have.missing_true[node[counts]] != 0
-        self._equal(source[counts], found, self.missing[source[counts]], "missing")
+        self._equal(source, have.missing_true[node], self.missing[source], "missing")
         for place in np.flatnonzero(~numeric).tolist():
             key = int(source[place])
             if members.get(int(node[place])) != self.members[key]:

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""GradientBoosting of scikit-learn, by the source of each version (ensemble/_gb.py, _gb_losses.py, _loss/link.py)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import logit
+
+from ...pickles.graph import Array, Record, plain
+from ..walk import Expected
+from .answers import (
+    DOUBLE_STEPS,
+    argmax,
+    even_chance,
+    fixed_bound,
+    lead,
+    logistic,
+    soft_max,
+    threshold_rule,
+    two_classes,
+)
+from .node_tables import constant_tree, weighted_tree
+from .reading import Writer, labels, number, one_of, record, records, unreadable, vector, version
+from .vocabulary import Answer, as_double, as_single, trees
+
+__all__ = ["expect_gradient_boosting"]
+
+_COMMON_LOSSES_SINCE = (1, 4)
+"""From here on ``sklearn._loss``: the label is taken from raw scores, the prior is a symmetric logit."""
+_DOUBLE_EPS_SINCE = (1, 8)
+"""From here on the prior is clipped at the epsilon of float64, before at that of float32."""
+
+
+def expect_gradient_boosting(owner: Record, rows: Expected, writer: Writer) -> Answer:
+    """GradientBoostingClassifier and GradientBoostingRegressor."""
+    since = version(writer, "scikit-learn")
+    grid = owner.get("estimators_")
+    if not isinstance(grid, Array) or len(grid.shape) != 2 or 0 in grid.shape:
+        raise unreadable(owner, "estimators_", "a grid of trees, stages by classes")
+    members = records(owner, "estimators_")
+    width = int(grid.shape[1])
+    classifier = owner.name == "GradientBoostingClassifier"
+    if width != (len(labels(owner)) if classifier and len(labels(owner)) > 2 else 1):
+        raise unreadable(owner, "estimators_", "as many trees a stage as there are raw scores")
+    exponential = one_of(owner, "loss", "exponential")
+    prior = _prior(owner, since, width, classifier=classifier, exponential=exponential)
+    rate = number(owner, "learning_rate")
+    found = [constant_tree(float(value), place) for place, value in enumerate(prior)]
+    found += [weighted_tree(member, rate, place % width) for place, member in enumerate(members)]
+    raw = trees(as_double(as_single(rows)), found, targets=width)
+    if not classifier:
+        return Answer(scores=raw)
+    if width > 1:
+        p = soft_max(raw, width)
+        if since >= _COMMON_LOSSES_SINCE:
+            return Answer(index=argmax(raw), probabilities=p, scores=raw)
+        return _certified(raw, argmax(p), p, width)
+    p = two_classes(logistic(raw, factor=2.0 if exponential else 1.0))
+    if exponential or since >= _COMMON_LOSSES_SINCE:
+        return Answer(index=threshold_rule(raw, "GreaterOrEqual", 0.0), probabilities=p, scores=raw)
+    return _certified(raw, threshold_rule(raw, "GreaterOrEqual", even_chance(1.0)), p, width)
+
+
+def _certified(raw: Expected, index: Expected, p: Expected, width: int) -> Answer:
+    """Before 1.4 the label was the largest probability, which passed through exp."""
+    margin = lead(raw, width)
+    bound = fixed_bound(margin, float(DOUBLE_STEPS))
+    return Answer(index=index, probabilities=p, scores=raw, margin=margin, bound=bound)
+
+
+def _prior(
+    owner: Record, since: tuple[int, int], width: int, *, classifier: bool, exponential: bool
+) -> npt.NDArray[np.float64]:
+    init = plain(owner.get("init_"))
+    if init == "zero":
+        return np.zeros(width)
+    dummy = record(owner, "init_")
+    if not classifier:
+        if dummy.name != "DummyRegressor":
+            raise unreadable(owner, "init_", "a constant")
+        constant = dummy.get("constant_")
+        if not isinstance(constant, Array) or constant.is_object or constant.shape != (1, 1):
+            raise unreadable(dummy, "constant_", "one number")
+        return np.array(constant.to_numpy(), dtype=np.float64).reshape(1)
+    if dummy.name != "DummyClassifier" or not one_of(dummy, "strategy", "prior"):
+        raise unreadable(owner, "init_", "the class frequencies")
+    eps = np.finfo(np.float64 if since >= _DOUBLE_EPS_SINCE else np.float32).eps
+    share = np.clip(vector(dummy, "class_prior_", max(width, 2)), eps, 1 - eps, dtype=np.float64)
+    half = 0.5 if exponential else 1.0
+    if since < _COMMON_LOSSES_SINCE:
+        if width > 1:
+            return np.asarray(np.log(share))
+        second = share[1:2]
+        return np.asarray(half * np.log(second / (1 - second)))
+    if width > 1:
+        mean = np.exp(np.log(share[np.newaxis]).mean(axis=1, keepdims=True))  # scipy.stats.gmean
+        return np.asarray(np.log(share[np.newaxis] / mean)[0])
+    return np.asarray(half * logit(share[1:2]))

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""LightGBM, from its model text (src/io/tree.cpp, src/boosting/gbdt_prediction.cpp, src/objective/*.hpp)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ...pickles.graph import DictNode, Record, plain
+from ..boosters import lightgbm_sections, lightgbm_text
+from ..walk import MODE_LESS_OR_EQUAL, Expected, ExpectedTree
+from .answers import (
+    DOUBLE_STEPS,
+    argmax,
+    even_chance,
+    fixed_bound,
+    lead,
+    logistic,
+    soft_max,
+    threshold_rule,
+    two_classes,
+)
+from .node_tables import constant_tree
+from .reading import Writer, labels, record, unreadable
+from .vocabulary import Answer, apply, constant, scalar, trees
+
+__all__ = ["expect_lightgbm", "lightgbm_columns"]
+
+K_ZERO_THRESHOLD = float(np.float32("1e-35"))
+"""``kZeroThreshold`` (include/LightGBM/meta.h): dense rows drop what is no larger, and a dropped value is 0."""
+
+_CATEGORICAL, _DEFAULT_LEFT = 1, 2
+_NONE, _ZERO, _NAN = 0, 1, 2
+_EACH_BAND = 2.0**-40
+"""One-vs-all probabilities lie anywhere in (0, 1), where 1 - p loses digits; the margin is the smaller for it."""
+
+
+@dataclass(frozen=True)
+class _Text:
+    header: dict[str, str]
+    sections: Sequence[dict[str, str]]
+    averaged: bool
+    width: int
+    columns: int
+
+
+def _parse(owner: Record) -> _Text:
+    text = lightgbm_text(owner)
+    header, sections = lightgbm_sections(text)
+    flags = text.partition("\nTree=")[0].splitlines()
+    try:
+        width, columns = int(header["num_tree_per_iteration"]), int(header["max_feature_idx"]) + 1
+    except (KeyError, ValueError) as error:
+        raise unreadable(owner, "_handle", "a model text") from error
+    if width < 1 or len(sections) % width or not sections:
+        raise unreadable(owner, "_handle", "whole iterations")
+    return _Text(header, sections, "average_output" in flags, width, columns)
+
+
+def lightgbm_columns(owner: Record) -> int:
+    """Number of columns that the booster was trained on."""
+    return _parse(owner).columns
+
+
+def expect_lightgbm(owner: Record, rows: Expected, writer: Writer) -> Answer:
+    """LGBMClassifier and LGBMRegressor."""
+    text = _parse(owner)
+    iterations = _iterations(owner, text)
+    used = text.sections[: iterations * text.width]
+    found = [constant_tree(0.0, place) for place in range(text.width)]
+    kinds = _Kinds()
+    for place, section in enumerate(used):
+        found.append(_tree(owner, section, place % text.width, kinds))
+    raw = trees(_inputs(owner, rows, text, kinds), found, targets=text.width)
+    if text.averaged:
+        raw = apply("Div", raw, scalar(iterations))
+    name, *options = text.header.get("objective", "").split()
+    settings = dict(option.partition(":")[::2] for option in options)
+    if owner.name == "LGBMRegressor":
+        return _regressor(owner, raw, name, settings)
+    classes = labels(record(owner, "_le"))
+    factor = float(settings.get("sigmoid") or 1.0)
+    if name == "binary" and text.width == 1 and len(classes) == 2:
+        band = float(DOUBLE_STEPS) / min(factor, 1.0)
+        index = threshold_rule(raw, "GreaterOrEqual", even_chance(factor))
+        return _answer(raw, index, two_classes(logistic(raw, factor=factor)), 1, band)
+    if text.width != len(classes):
+        raise unreadable(owner, "objective", "a raw score for each class")
+    if name == "multiclass":
+        return _answer(raw, argmax(raw), soft_max(raw, text.width), text.width, float(DOUBLE_STEPS))
+    if name == "multiclassova":
+        p = logistic(raw, factor=factor)
+        return _answer(raw, argmax(p), p, text.width, _EACH_BAND)
+    raise unreadable(owner, "objective", "binary, multiclass or multiclassova")
+
+
+def _answer(raw: Expected, index: Expected, p: Expected, width: int, band: float) -> Answer:
+    margin = lead(raw, width)
+    return Answer(index=index, probabilities=p, scores=raw, margin=margin, bound=fixed_bound(margin, band))
+
+
+def _regressor(owner: Record, raw: Expected, name: str, settings: dict[str, str]) -> Answer:
+    if name in ("poisson", "gamma", "tweedie"):
+        return Answer(scores=apply("Exp", raw))
+    if name not in ("regression", "regression_l1", "huber", "fair", "quantile", "mape"):
+        raise unreadable(owner, "objective", "a regression")
+    if "sqrt" in settings:
+        return Answer(scores=apply("Mul", apply("Sign", raw), apply("Mul", raw, raw)))
+    return Answer(scores=raw)
+
+
+def _iterations(owner: Record, text: _Text) -> int:
+    """Up to the best iteration, which the scikit-learn interface uses where early stopping left one."""
+    others = owner.get("_other_params")
+    if isinstance(others, DictNode):
+        for name in ("pred_early_stop", "start_iteration_predict", "num_iteration_predict", "linear_tree"):
+            if plain(others.get(name)) not in (None, False):
+                raise unreadable(owner, name, "the default")
+    total = len(text.sections) // text.width
+    best = plain(record(owner, "_Booster").get("best_iteration"))
+    if best in (None, -1, 0):
+        return total
+    if isinstance(best, bool) or not isinstance(best, int) or best < 0:
+        raise unreadable(owner, "best_iteration", "a number of iterations")
+    return min(best, total)
+
+
+class _Kinds:
+    """Which columns are compared in which way: LightGBM decides that per column, not per node."""
+
+    def __init__(self) -> None:
+        self.categorical: set[int] = set()
+        self.zero_missing: set[int] = set()
+        self.plain: set[int] = set()
+
+
+def _inputs(owner: Record, rows: Expected, text: _Text, kinds: _Kinds) -> Expected:
+    if kinds.plain & kinds.zero_missing or kinds.categorical & (kinds.plain | kinds.zero_missing):
+        raise unreadable(owner, "decision_type", "one kind a column")
+    near = apply("LessOrEqual", apply("Abs", rows), scalar(K_ZERO_THRESHOLD))
+    rows = apply("Where", near, scalar(0.0), rows)
+    if kinds.categorical:  # a category is the value cut to an int
+        cut = apply("Mul", apply("Sign", rows), apply("Floor", apply("Abs", rows)))
+        rows = apply("Where", _mask(kinds.categorical, text.columns), cut, rows)
+    if kinds.zero_missing:
+        zero = apply("Equal", rows, scalar(0.0))
+        gone = apply("And", _mask(kinds.zero_missing, text.columns), zero)
+        rows = apply("Where", gone, scalar(np.nan), rows)
+    return rows
+
+
+def _mask(chosen: set[int], width: int) -> Expected:
+    return constant([place in chosen for place in range(width)], np.bool_)
+
+
+def _tree(owner: Record, section: dict[str, str], target: int, kinds: _Kinds) -> ExpectedTree:
+    try:
+        leaves = int(section["num_leaves"])
+        value = np.array(section["leaf_value"].split(), dtype=np.float64)
+        if value.shape != (leaves,) or section.get("is_linear", "0") != "0":
+            raise unreadable(owner, "leaf_value", "one constant a leaf")
+        if leaves == 1:
+            return constant_tree(float(value[0]), target)
+        feature, decision, left, right = (
+            np.array(section[name].split(), dtype=np.int64)
+            for name in ("split_feature", "decision_type", "left_child", "right_child")
+        )
+        threshold = np.array(section["threshold"].split(), dtype=np.float64)
+        members = _members(owner, section, threshold, decision)
+    except (KeyError, ValueError) as error:
+        raise unreadable(owner, "_handle", "a model text") from error
+    if any(part.shape != (leaves - 1,) for part in (feature, decision, left, right, threshold)):
+        raise unreadable(owner, "_handle", f"{leaves - 1} splits")
+    missing = _missing_left(owner, feature, threshold, decision, kinds)
+    pad = np.full(leaves, -1, dtype=np.int64)
+    return ExpectedTree(
+        feature=np.concatenate([feature, pad]),
+        threshold=np.concatenate([threshold, np.zeros(leaves)]),
+        left=np.concatenate([np.where(left < 0, leaves - 2 - left, left), pad]),
+        right=np.concatenate([np.where(right < 0, leaves - 2 - right, right), pad]),
+        missing_left=np.concatenate([missing, np.zeros(leaves, dtype=np.bool_)]),
+        weight=np.concatenate([np.zeros(leaves - 1), value]),
+        target=target,
+        mode=MODE_LESS_OR_EQUAL,
+        members=members,
+    )
+
+
+def _missing_left(
+    owner: Record,
+    feature: npt.NDArray[np.int64],
+    threshold: npt.NDArray[np.float64],
+    decision: npt.NDArray[np.int64],
+    kinds: _Kinds,
+) -> npt.NDArray[np.bool_]:
+    """``NumericalDecision``: NaN counts as 0 unless NaN is the missing type; a missing value takes the default."""
+    categorical = (decision & _CATEGORICAL) != 0
+    missing_type = (decision >> 2) & 3
+    if bool((decision >> 4).any()) or bool((missing_type > _NAN).any()):
+        raise unreadable(owner, "decision_type", "known bits")
+    kinds.categorical |= set(feature[categorical].tolist())
+    kinds.zero_missing |= set(feature[~categorical & (missing_type == _ZERO)].tolist())
+    kinds.plain |= set(feature[~categorical & (missing_type != _ZERO)].tolist())
+    default_left = (decision & _DEFAULT_LEFT) != 0
+    zero_goes_left = threshold >= 0.0
+    found = np.where(missing_type == _NONE, zero_goes_left, default_left)
+    return np.where(categorical, False, found)  # CategoricalDecision sends NaN right
+
+
+def _members(
+    owner: Record,
+    section: dict[str, str],
+    threshold: npt.NDArray[np.float64],
+    decision: npt.NDArray[np.int64],
+) -> dict[int, frozenset[float]]:
+    """The categories that go left: bit c of the words that belong to the node."""
+    nodes = np.flatnonzero(decision & _CATEGORICAL).tolist()
+    if not nodes:
+        return {}
+    bounds = [int(part) for part in section["cat_boundaries"].split()]
+    words = [int(part) for part in section["cat_threshold"].split()]
+    found = {}
+    for node in nodes:
+        place = int(threshold[node])
+        if place != threshold[node] or not 0 <= place < len(bounds) - 1 or bounds[-1] != len(words):
+            raise unreadable(owner, "cat_boundaries", "the words of each categorical split")
+        bits = 0
+        for word in reversed(words[bounds[place] : bounds[place + 1]]):
+            bits = bits << 32 | word
+        found[node] = frozenset(float(bit) for bit in range(bits.bit_length()) if bits >> bit & 1)
+    return found

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""XGBoost, from the document inside its booster (src/gbm/gbtree.cc, src/objective/*, src/predictor/*)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from ...pickles.graph import Record, plain
+from ..boosters import Json, xgboost_model
+from ..walk import MODE_LESS, Expected, ExpectedTree
+from .answers import (
+    SINGLE_STEPS,
+    argmax,
+    even_chance_single,
+    fixed_bound,
+    lead,
+    logistic,
+    soft_max,
+    threshold_rule,
+    two_classes,
+)
+from .node_tables import constant_tree
+from .reading import Writer, integer, unreadable
+from .vocabulary import Answer, apply, as_double, as_single, trees
+
+__all__ = ["expect_xgboost", "xgboost_columns"]
+
+_IDENTITY = ("reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror", "reg:quantileerror")
+_LOG = ("count:poisson", "reg:gamma", "reg:tweedie")
+
+
+def xgboost_columns(owner: Record) -> int:
+    """Number of columns that the booster was trained on."""
+    return _whole(_object(xgboost_model(owner), "learner_model_param"), "num_feature")
+
+
+def expect_xgboost(owner: Record, rows: Expected, writer: Writer) -> Answer:
+    """XGBClassifier, XGBRegressor and their random forests."""
+    learner = xgboost_model(owner)
+    marker = plain(owner.get("missing"))
+    if marker is not None and not (isinstance(marker, float) and math.isnan(marker)):
+        raise unreadable(owner, "missing", "NaN")
+    objective = _object(learner, "objective").get("name")
+    classes = integer(owner, "n_classes_") if owner.name.endswith("Classifier") else 1
+    width = 1 if classes <= 2 else classes
+    booster = _object(learner, "gradient_booster")
+    if booster.get("name") != "gbtree":
+        raise unreadable(owner, "gradient_booster", "gbtree")
+    found = [
+        constant_tree(float(value), place)
+        for place, value in enumerate(_margins(learner, str(objective), width))
+    ]
+    found += _trees(owner, learner, _object(booster, "model"), width)
+    raw = trees(as_single(rows), found, targets=width, dtype="float32")
+    wide = as_double(raw)
+    if not owner.name.endswith("Classifier"):
+        if objective in _LOG:
+            return Answer(scores=as_double(apply("Exp", raw)))
+        if objective in _IDENTITY:
+            return Answer(scores=wide)
+    elif objective == "binary:logistic" and classes == 2:
+        index = threshold_rule(raw, "GreaterOrEqual", even_chance_single(), "float32")
+        p = as_double(two_classes(logistic(raw, dtype="float32"), "float32"))
+        return _answer(wide, index, p, width)
+    elif objective in ("multi:softprob", "multi:softmax") and width > 2:
+        return _answer(wide, argmax(raw), as_double(soft_max(raw, width)), width)
+    raise unreadable(owner, "objective", "an objective whose answer is known")
+
+
+def _answer(raw: Expected, index: Expected, p: Expected, width: int) -> Answer:
+    margin = lead(raw, width)
+    bound = fixed_bound(margin, float(SINGLE_STEPS))
+    return Answer(index=index, probabilities=p, scores=raw, margin=margin, bound=bound)
+
+
+def _object(parent: Mapping[str, Json], name: str) -> dict[str, Json]:
+    value = parent.get(name)
+    if not isinstance(value, dict):
+        raise unreadable("XGBoost model", name, "an object")
+    return value
+
+
+def _whole(parent: Mapping[str, Json], name: str) -> int:
+    value = parent.get(name)
+    if not isinstance(value, str) or not value.isdigit():
+        raise unreadable("XGBoost model", name, "a number")
+    return int(value)
+
+
+def _numbers(parent: Mapping[str, Json], name: str) -> npt.NDArray[np.float64]:
+    value = parent.get(name)
+    if not isinstance(value, list | np.ndarray):
+        raise unreadable("XGBoost model", name, "numbers")
+    try:
+        return np.asarray(value, dtype=np.float64).reshape(-1)
+    except (TypeError, ValueError) as error:
+        raise unreadable("XGBoost model", name, "numbers") from error
+
+
+def _margins(learner: Mapping[str, Json], objective: str, width: int) -> list[np.float32]:
+    """``ProbToMargin`` of the base score, in float32 (src/objective/regression_loss.h)."""
+    text = _object(learner, "learner_model_param").get("base_score")
+    try:
+        scores = [np.float32(part) for part in str(text).strip("[]").split(",")]
+    except ValueError as error:
+        raise unreadable("XGBoost model", "base_score", "numbers") from error
+    if len(scores) == 1:
+        scores *= width
+    if len(scores) != width or not all(np.isfinite(scores)):
+        raise unreadable("XGBoost model", "base_score", "one number for each raw score")
+    if objective == "binary:logistic":
+        if not all(0 < score < 1 for score in scores):
+            raise unreadable("XGBoost model", "base_score", "a probability")
+        return [np.float32(-math.log(float(np.float32(1) / score - np.float32(1)))) for score in scores]
+    if objective in _LOG:
+        if not all(score > 0 for score in scores):
+            raise unreadable("XGBoost model", "base_score", "a positive number")
+        return [np.float32(math.log(float(score))) for score in scores]
+    return scores
+
+
+def _trees(
+    owner: Record, learner: Mapping[str, Json], model: Mapping[str, Json], width: int
+) -> list[ExpectedTree]:
+    entries = model.get("trees")
+    targets = _numbers(model, "tree_info").astype(np.int64)
+    if not isinstance(entries, list) or len(entries) != len(targets):
+        raise unreadable("XGBoost model", "trees", "as many as tree_info")
+    if bool(((targets < 0) | (targets >= width)).any()):
+        raise unreadable("XGBoost model", "tree_info", f"0 to {width - 1}")
+    used = _used(learner, model, len(entries), width)
+    return [_tree(entry, int(target)) for entry, target in zip(entries[:used], targets[:used], strict=True)]
+
+
+def _used(learner: Mapping[str, Json], model: Mapping[str, Json], total: int, width: int) -> int:
+    """The scikit-learn interface predicts with the rounds up to the best one, where early stopping recorded it."""
+    attributes = learner.get("attributes")
+    best = attributes.get("best_iteration") if isinstance(attributes, dict) else None
+    if best is None:
+        return total
+    if not isinstance(best, str) or not best.isdigit():
+        raise unreadable("XGBoost model", "best_iteration", "a number")
+    if "iteration_indptr" in model:
+        ends = _numbers(model, "iteration_indptr").astype(np.int64)
+        used = int(ends[int(best) + 1]) if int(best) + 1 < len(ends) else -1
+    else:
+        used = (int(best) + 1) * width * _whole(_object(model, "gbtree_model_param"), "num_parallel_tree")
+    if not 0 <= used <= total:
+        raise unreadable("XGBoost model", "best_iteration", "a round of the model")
+    return used
+
+
+def _tree(entry: Json, target: int) -> ExpectedTree:
+    if not isinstance(entry, dict):
+        raise unreadable("XGBoost model", "trees", "objects")
+    if "split_type" in entry and bool(_numbers(entry, "split_type").any()):
+        raise unreadable("XGBoost model", "split_type", "numerical splits")
+    if _object(entry, "tree_param").get("size_leaf_vector") not in ("0", "1", None):
+        raise unreadable("XGBoost model", "size_leaf_vector", "scalar leaves")
+    condition = _numbers(entry, "split_conditions")  # of a leaf, its value
+    return ExpectedTree(
+        feature=_numbers(entry, "split_indices").astype(np.int64),
+        threshold=condition,
+        left=_numbers(entry, "left_children").astype(np.int64),
+        right=_numbers(entry, "right_children").astype(np.int64),
+        missing_left=_numbers(entry, "default_left") != 0,
+        weight=condition,
+        target=target,
+        mode=MODE_LESS,
+    )
