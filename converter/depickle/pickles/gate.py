@@ -25,6 +25,7 @@ from .interpreter import Interpreter, StreamError
 from .package import Package
 from .policy import Policy, default_policy
 from .rules import RULES, UNREADABLE_RULES, finding
+from .structure import StructureError, check_structure
 from .survey import reachable_records, survey
 from .writer import read_writer
 
@@ -189,6 +190,10 @@ def _read(data: bytes, policy: Policy) -> _Reading:
             raise StreamError("DP403", f"{len(contents.stream) - end} bytes follow the end", end)
         reading.root = survey(interpreter, root)
         _judge_unknown(interpreter, reading)
+        if all(item.severity is Severity.NOTE for item in interpreter.findings):
+            check_structure(interpreter.records)
+    except StructureError as error:
+        last = (finding(error.rule, error.message, offset=error.offset, reached=error.reached),)
     except ContainerError as error:
         last = (finding(error.rule, error.message),)
     except StreamError as error:
