@@ -279,11 +279,11 @@ def _xgboost_tree(record: Record, index: int, tree: object, features: int) -> No
     return NodeGraph(
         record,
         _XGBOOST,
-        np.where(kept, order[left[live]], -1),
-        np.where(kept, order[right[live]], -1),
+        order[left[live[kept]]],
+        order[right[live[kept]]],
         kept,
-        split[live],
-        thresholds[live],
+        split[live[kept]],
+        thresholds[live[kept]],
         features,
         None,
     )

@@ -21,19 +21,23 @@ __all__ = ["MAX_TREE_DEPTH", "NodeGraph", "check_node_graphs"]
 MAX_TREE_DEPTH = 4096
 
 Integers = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int32]
 
 
 class NodeGraph(NamedTuple):
-    """The nodes of one tree as columns of equal length.
+    """The nodes of one tree: which of them split, and one column entry for each that does.
+
+    The columns are cut out where the nodes are read, while they are in the processor's cache: 64-byte nodes make
+    every later pass over one column a pass over all of them.
 
     Attributes:
         record: the tree, for reports.
         rule: the rule that a fault breaks.
-        left: child index; read for inner nodes only.
-        right: child index; read for inner nodes only.
+        left: child index of each inner node.
+        right: child index of each inner node.
         inner: True for nodes that split.
-        feature: feature index; read for inner nodes only.
-        threshold: read for inner nodes only.
+        feature: feature index of each inner node.
+        threshold: of each inner node.
         n_features: how many features a row has.
         max_depth: levels below the root that the tree claims, or None where it claims none.
     """
@@ -65,50 +69,46 @@ def check_node_graphs(graphs: list[NodeGraph]) -> None:
     if not sizes.all():
         raise _fault(graphs[int(np.flatnonzero(sizes == 0)[0])], "it has no nodes")
     starts = np.cumsum(sizes) - sizes
-    owner = np.repeat(np.arange(len(graphs)), sizes)
     inner = np.concatenate([graph.inner for graph in graphs])
-    split = np.flatnonzero(inner)
-    tree = owner[split]
-    start = starts[tree]
-    left = _column([graph.left for graph in graphs])[split]
-    right = _column([graph.right for graph in graphs])[split]
-    at = split - start
-    size = sizes[tree]
-    bad = (left <= at) | (right <= at) | (left >= size) | (right >= size)
-    _raise_first(graphs, tree, at, bad, "a child lies outside the nodes or before its parent")
-    feature = _column([graph.feature for graph in graphs])[split]
-    limits = np.array([graph.n_features for graph in graphs], np.int64)[tree]
-    _raise_first(
-        graphs, tree, at, (feature < 0) | (feature >= limits), "a split uses a feature that no row has"
-    )
-    threshold = np.concatenate([graph.threshold for graph in graphs])[split]
-    _raise_first(graphs, tree, at, np.isnan(threshold), "a threshold is NaN")
+    split = np.flatnonzero(inner).astype(np.int32)
+    each = np.array([np.count_nonzero(graph.inner) for graph in graphs], np.int64)
+    left, right = (_children(graphs, side, int(sizes.max())) for side in ("left", "right"))
+    # 32 bits hold every index from here on (a file has at most 2^30 bytes) and halve what each step touches.
+    start = np.repeat(starts.astype(np.int32), each)
     left += start
     right += start
-    parents = np.bincount(np.concatenate([left, right]), minlength=len(inner))
+    end = np.repeat((starts + sizes).astype(np.int32), each)
+    bad = (np.minimum(left, right) <= split) | (np.maximum(left, right) >= end)
+    if bad.any():
+        raise _fault_at(graphs, starts, split, bad, "a child lies outside the nodes or before its parent")
+    feature = np.concatenate([graph.feature for graph in graphs])
+    limits = np.array([graph.n_features for graph in graphs], np.int64)
+    if len(feature) and (int(feature.min()) < 0 or int(feature.max()) >= int(limits.min())):
+        bad = (feature < 0) | (feature >= np.repeat(limits, each))
+        if bad.any():
+            raise _fault_at(graphs, starts, split, bad, "a split uses a feature that no row has")
+    bad = np.isnan(np.concatenate([graph.threshold for graph in graphs]))
+    if bad.any():
+        raise _fault_at(graphs, starts, split, bad, "a threshold is NaN")
+    parents = np.bincount(left, minlength=len(inner)) + np.bincount(right, minlength=len(inner))
     parents[starts] += 1
-    nodes = np.flatnonzero(parents != 1)
-    if len(nodes):
-        node = int(nodes[0])
-        raise _fault(
-            graphs[int(owner[node])],
-            f"node {node - int(starts[owner[node]])} has {int(parents[node]) - (node in starts)} parents",
-        )
-    _check_depth(graphs, owner, starts, inner, left, right)
+    if int(parents.min()) < 1 or int(parents.max()) > 1:
+        node = int(np.flatnonzero(parents != 1)[0])
+        tree = int(np.searchsorted(starts, node, side="right")) - 1
+        count = int(parents[node]) - int(starts[tree] == node)
+        raise _fault(graphs[tree], f"node {node - int(starts[tree])} has {count} parents")
+    _check_depth(graphs, starts, inner, left, right)
 
 
 def _check_depth(
     graphs: list[NodeGraph],
-    owner: Integers,
     starts: Integers,
     inner: npt.NDArray[np.bool_],
-    left: Integers,
-    right: Integers,
+    left: Indices,
+    right: Indices,
 ) -> None:
-    # 32 bits hold every index here (a file has at most 2^30 bytes) and halve what each level has to touch.
     rank = np.cumsum(inner, dtype=np.int32)
     rank -= 1
-    near, far = left.astype(np.int32), right.astype(np.int32)
     claimed = np.array(
         [MAX_TREE_DEPTH if graph.max_depth is None else graph.max_depth for graph in graphs], np.int64
     )
@@ -116,27 +116,32 @@ def _check_depth(
     shallowest = int(claimed.min())
     depth = 0
     while len(at):
-        level = np.concatenate([near[at], far[at]])
+        level = np.concatenate([left[at], right[at]])
         depth += 1
         if depth > shallowest:
-            over = claimed[owner[level]] < depth
+            owner = np.searchsorted(starts, level, side="right") - 1
+            over = claimed[owner] < depth
             if over.any():
-                number = int(owner[level[np.flatnonzero(over)[0]]])
+                number = int(owner[np.flatnonzero(over)[0]])
                 raise _fault(graphs[number], f"it is deeper than the {claimed[number]} levels it may have")
         at = rank[level[inner[level]]]
 
 
-def _column(columns: list[npt.NDArray[np.generic]]) -> Integers:
-    """The columns joined as int64; unsigned values beyond it become negative, which no check admits."""
-    return np.concatenate([column.astype(np.int64, copy=False) for column in columns])
+def _children(graphs: list[NodeGraph], side: str, largest: int) -> Indices:
+    """One side of every split in 32 bits, once the values are known to fit; 0 (refused later) where none could."""
+    columns = [getattr(graph, side) for graph in graphs]
+    joined = np.concatenate(columns)
+    if len(joined) and (int(joined.min()) < 0 or int(joined.max()) > largest):
+        joined = np.where((joined < 0) | (joined > largest), 0, joined)
+    return joined.astype(np.int32)
 
 
-def _raise_first(
-    graphs: list[NodeGraph], tree: Integers, at: Integers, bad: npt.NDArray[np.bool_], message: str
-) -> None:
-    if bad.any():
-        first = int(np.flatnonzero(bad)[0])
-        raise _fault(graphs[int(tree[first])], f"at node {int(at[first])}, {message}")
+def _fault_at(
+    graphs: list[NodeGraph], starts: Integers, split: Indices, bad: npt.NDArray[np.bool_], message: str
+) -> StructureError:
+    node = int(split[np.flatnonzero(bad)[0]])
+    tree = int(np.searchsorted(starts, node, side="right")) - 1
+    return _fault(graphs[tree], f"at node {node - int(starts[tree])}, {message}")
 
 
 def _fault(graph: NodeGraph, message: str) -> StructureError:

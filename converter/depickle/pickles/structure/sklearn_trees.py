@@ -58,9 +58,8 @@ def tree_graph(record: Record) -> NodeGraph:
         raise refuse(rule, record, "a node has one child")
     if "missing_go_to_left" in names and int(nodes["missing_go_to_left"].max()) > 1:
         raise refuse(rule, record, "a flag for missing values is neither 0 nor 1")
-    return NodeGraph(
-        record, rule, left, right, inner, nodes["feature"], nodes["threshold"], n_features, depth
-    )
+    feature, threshold = nodes["feature"][inner], nodes["threshold"][inner]
+    return NodeGraph(record, rule, left[inner], right[inner], inner, feature, threshold, n_features, depth)
 
 
 def _members(value: Value) -> list[Value]:
@@ -151,14 +150,6 @@ def _predictor_graph(record: Record, features: int) -> NodeGraph:
                 bitsets = array(rule, record, record.get(name), name, kinds="u", dimensions=2)
                 if bitsets.shape[1] != 8 or int(nodes["bitset_idx"][categorical].max()) >= bitsets.shape[0]:
                     raise refuse(rule, record, f"a split uses a category set outside {name}")
-    return NodeGraph(
-        record,
-        rule,
-        nodes["left"],
-        nodes["right"],
-        inner,
-        nodes["feature_idx"],
-        nodes["num_threshold"],
-        features,
-        None,
-    )
+    left, right = nodes["left"][inner], nodes["right"][inner]
+    feature, threshold = nodes["feature_idx"][inner], nodes["num_threshold"][inner]
+    return NodeGraph(record, rule, left, right, inner, feature, threshold, features, None)
