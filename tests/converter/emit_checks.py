@@ -57,15 +57,15 @@ class Outcome:
     probability_error: float | None
 
 
-def read(live: Any, protocol: int = 5) -> TypedModel:
-    """The typed model of the pickle of `live`, through the gate."""
+def read(live: Any, protocol: int = 5, **versions: str) -> TypedModel:
+    """The typed model of the pickle of `live`, through the gate; `versions` are known from elsewhere."""
     vetted = vet(pickle.dumps(live, protocol=protocol))
-    return read_model(open_package(vetted).estimator, writer=vetted.writer)
+    return read_model(open_package(vetted).estimator, writer={**vetted.writer, **versions})
 
 
-def convert(live: Any, protocol: int = 5) -> Converted:
+def convert(live: Any, protocol: int = 5, **versions: str) -> Converted:
     """`live` pickled, vetted, read, emitted, accepted by onnx.checker and by our gate, and opened."""
-    typed = read(live, protocol)
+    typed = read(live, protocol, **versions)
     emitted = emit_onnx(typed)
     onnx.checker.check_model(onnx.load_from_string(emitted.onnx), full_check=True)
     check_onnx(emitted.onnx)

@@ -10,7 +10,8 @@ from ..models.types import Boosted
 from .ensembles import EnsembleTree, add_ensemble, constant_ensemble_tree
 from .graph import Element, Graph
 from .interface import Heads
-from .links import fixed_band, gap, label_index, probabilities
+from .links import distinct_gap, gap, label_index, probabilities
+from .spread import EXP_SPREAD, SINGLE_SPREAD, UNKNOWN, as_bound
 
 __all__ = ["emit_boosted"]
 
@@ -76,7 +77,7 @@ def _regressor(graph: Graph, raw: str, model: Boosted, element: Element) -> Head
         raw = graph.add("Mul", graph.add("Sign", raw), graph.add("Mul", raw, raw))
     if element == "float32":
         raw = graph.cast(raw, "float64")
-    return Heads(None, None, raw, 1)
+    return Heads(None, None, raw, 1, score_error=0.0 if model.link == "identity" else UNKNOWN)
 
 
 def _classifier(graph: Graph, raw: str, model: Boosted, element: Element, width: int) -> Heads:
@@ -89,6 +90,18 @@ def _classifier(graph: Graph, raw: str, model: Boosted, element: Element, width:
         raw = graph.cast(raw, "float64")
         p = graph.cast(p, "float64") if p else None
     if rule.exact:
-        return Heads(index, p, raw, width)
-    margin = gap(graph, raw, width)
-    return Heads(index, p, raw, width, margin, fixed_band(graph, margin, rule.band), rule.band)
+        return Heads(index, p, raw, width, probability_error=EXP_SPREAD)
+    if rule.kind == "argmax_probabilities" and p is not None:
+        margin = gap(graph, p, width)
+    else:
+        margin = distinct_gap(graph, raw, width)
+    return Heads(
+        index,
+        p,
+        raw,
+        width,
+        margin,
+        as_bound(graph, rule.band, margin),
+        rule.band,
+        probability_error=EXP_SPREAD if element == "float64" else SINGLE_SPREAD,
+    )

@@ -11,13 +11,38 @@ import numpy as np
 from depickle_runtime.record import InputContract, OutputNames
 
 from ..errors import UnsupportedModelError
-from ..models.types import Boosted, Chain, ClassLabel, Forest, Linear, Predictor, TypedModel
+from ..models.types import (
+    Averaged,
+    Boosted,
+    Calibrated,
+    Chain,
+    ClassLabel,
+    Forest,
+    HardVote,
+    Linear,
+    OneVsRest,
+    Predictor,
+    Stacked,
+    Thresholded,
+    TreeVotes,
+    TypedModel,
+)
 from .boosted import emit_boosted
+from .compositions import (
+    emit_averaged,
+    emit_calibrated,
+    emit_hard_vote,
+    emit_one_vs_rest,
+    emit_stacked,
+    emit_thresholded,
+    emit_tree_votes,
+)
 from .forests import emit_forest
 from .graph import Element, Graph
 from .interface import Heads
 from .linear import emit_linear
 from .preamble import emit_transforms
+from .spread import Spread
 
 __all__ = ["EmittedModel", "emit_onnx"]
 
@@ -94,8 +119,29 @@ def emit_predictor(graph: Graph, x: str, predictor: Predictor) -> Heads:
             return emit_boosted(graph, x, predictor)
         case Linear():
             return emit_linear(graph, x, predictor)
+        case Averaged():
+            return emit_averaged(graph, x, predictor, emit_predictor)
+        case HardVote():
+            return emit_hard_vote(graph, x, predictor, emit_predictor)
+        case TreeVotes():
+            return emit_tree_votes(graph, x, predictor)
+        case Calibrated():
+            return emit_calibrated(graph, x, predictor, emit_predictor)
+        case Thresholded():
+            return emit_thresholded(graph, x, predictor, emit_predictor)
+        case OneVsRest():
+            return emit_one_vs_rest(graph, x, predictor, emit_predictor)
+        case Stacked():
+            return emit_stacked(graph, x, predictor, emit_predictor, _emit_final)
         case _:
             assert_never(predictor)
+
+
+def _emit_final(graph: Graph, x: str, predictor: Predictor, error: Spread) -> Heads:
+    """A predictor on inputs that may be off by `error`; the reader admits linear ones only where that is not 0."""
+    if isinstance(predictor, Linear):
+        return emit_linear(graph, x, predictor, error)
+    return emit_predictor(graph, x, predictor)
 
 
 def _outputs(graph: Graph, model: TypedModel, heads: Heads) -> OutputNames:

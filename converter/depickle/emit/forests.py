@@ -16,7 +16,7 @@ from .graph import Graph
 from .interface import Heads
 from .links import label_index
 
-__all__ = ["GATHER_BUDGET", "emit_forest"]
+__all__ = ["GATHER_BUDGET", "emit_forest", "emit_rows"]
 
 GATHER_BUDGET = 32 * 1024 * 1024
 """Bytes that the gathered rows (rows × trees × classes × 8) of one run should not exceed; it fits common caches."""
@@ -24,6 +24,15 @@ GATHER_BUDGET = 32 * 1024 * 1024
 
 def emit_forest(graph: Graph, x: str, model: Forest) -> Heads:
     """`model` on `x` [N, F] of float64."""
+    total, batch = emit_rows(graph, x, model)
+    if model.rule is None:
+        return Heads(None, None, total, 1, max_batch=batch)
+    index = label_index(graph, model.rule, scores=None, probabilities=total)
+    return Heads(index, total, None, 0, max_batch=batch)
+
+
+def emit_rows(graph: Graph, x: str, model: Forest) -> tuple[str, int]:
+    """The rows of the leaves reached, added and divided, [N, outputs]; and the batch that fits `GATHER_BUDGET`."""
     if model.single:
         x = graph.cast(graph.cast(x, "float32"), "float64")
     rows = [tree.value[tree.is_leaf] for tree in model.trees]
@@ -43,8 +52,4 @@ def emit_forest(graph: Graph, x: str, model: Forest) -> Heads:
         total = graph.add("Squeeze", gathered, graph.constant(np.array([1]), "int64"))
     if model.divisor is not None:
         total = graph.add("Div", total, graph.scalar(float(model.divisor)))
-    batch = max(1, GATHER_BUDGET // (8 * len(numbered) * model.outputs))
-    if model.rule is None:
-        return Heads(None, None, total, 1, max_batch=batch)
-    index = label_index(graph, model.rule, scores=None, probabilities=total)
-    return Heads(index, total, None, 0, max_batch=batch)
+    return total, max(1, GATHER_BUDGET // (8 * len(numbered) * model.outputs))

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .spread import Spread
+
 __all__ = ["Heads"]
 
 
@@ -20,6 +22,8 @@ class Heads:
         margin: float64 [N], or None where the label is exact.
         bound: float64 [N]; the label is certified where margin > bound.
         gamma: the constant of the bound: γₙ of a dot product, or the fixed band of an exp.
+        score_error: how far `scores` may be from the original's.
+        probability_error: the same of `probabilities`.
         max_batch: rows after which intermediate tensors grow past what a run should hold, or None.
     """
 
@@ -30,4 +34,6 @@ class Heads:
     margin: str | None = None
     bound: str | None = None
     gamma: float | None = None
+    score_error: Spread = 0.0
+    probability_error: Spread = 0.0
     max_batch: int | None = None

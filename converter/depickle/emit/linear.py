@@ -9,6 +9,7 @@ from ..models.types import Linear
 from .graph import Graph
 from .interface import Heads
 from .links import gap, label_index, last_axis, probabilities
+from .spread import EXP_SPREAD, UNKNOWN, Spread, as_bound, total, widened
 
 __all__ = ["dot_product_gamma", "emit_linear"]
 
@@ -25,14 +26,14 @@ def dot_product_gamma(terms: int) -> float:
     return n * _UNIT / (1.0 - n * _UNIT)
 
 
-def emit_linear(graph: Graph, x: str, model: Linear) -> Heads:
-    """`model` on `x` [N, F] of float64."""
+def emit_linear(graph: Graph, x: str, model: Linear, input_error: Spread = 0.0) -> Heads:
+    """`model` on `x` [N, F] of float64, each entry of which may be off by `input_error`."""
     width, terms = model.coefficients.shape
     weights = np.ascontiguousarray(model.coefficients.T)
     intercept = graph.constant(model.intercept, "float64")
     raw = graph.add("Add", graph.add("MatMul", x, graph.constant(weights, "float64")), intercept)
     if model.rule is None:
-        return Heads(None, None, raw, 1)
+        return Heads(None, None, raw, 1, score_error=UNKNOWN)
     p = probabilities(graph, raw, model.link, width=width, mirrored=model.mirrored)
     index = label_index(graph, model.rule, scores=raw, probabilities=p)
     gamma = dot_product_gamma(terms)
@@ -41,13 +42,22 @@ def emit_linear(graph: Graph, x: str, model: Linear) -> Heads:
         graph.add("MatMul", graph.add("Abs", x), graph.constant(np.abs(weights), "float64")),
         graph.constant(np.abs(model.intercept), "float64"),
     )
-    largest = (
-        graph.add("Squeeze", magnitude, last_axis(graph))
-        if width == 1
-        else graph.add("ReduceMax", magnitude, last_axis(graph), keepdims=0)
+    if width > 1:
+        magnitude = graph.add("ReduceMax", magnitude, last_axis(graph), keepdims=1)
+    # One score is off by gamma times its magnitude, in the original and here; several classes compare two scores.
+    error = widened(graph, magnitude, 2.0 * gamma)
+    if input_error != 0.0:
+        reach = float(np.abs(weights).sum(axis=0).max()) * (1.0 + 2.0**-40)
+        error = total(graph, [error, widened(graph, input_error, reach)])
+    margin = gap(graph, raw, width)
+    return Heads(
+        index,
+        p,
+        raw,
+        width,
+        margin,
+        as_bound(graph, error if width == 1 else widened(graph, error, 2.0), margin),
+        gamma,
+        score_error=error,
+        probability_error=widened(graph, error, 4.0, EXP_SPREAD),
     )
-    # Two scores are compared where there are several classes; each may be off by gamma times its magnitude, in the
-    # original and here.
-    factor = 2.0 * gamma if width == 1 else 4.0 * gamma
-    bound = graph.add("Mul", largest, graph.scalar(factor))
-    return Heads(index, p, raw, width, gap(graph, raw, width), bound, gamma)

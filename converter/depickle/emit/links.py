@@ -11,7 +11,7 @@ import numpy as np
 from ..models.types import LabelRule, Link
 from .graph import Element, Graph
 
-__all__ = ["fixed_band", "gap", "join_columns", "label_index", "last_axis", "probabilities", "two_columns"]
+__all__ = ["distinct_gap", "gap", "join_columns", "label_index", "last_axis", "probabilities", "two_columns"]
 
 _EXP_OVERFLOW = math.log(float(np.finfo(np.float64).max))
 
@@ -113,6 +113,23 @@ def label_index(
             assert_never(rule.kind)
 
 
+def distinct_gap(graph: Graph, raw: str, width: int) -> str:
+    """How far bit-exact raw scores are from changing the label through an inexact exp, [N].
+
+    One column: the distance from 0; at 0 itself exp is exactly 1 everywhere, so the label is certain. Several: the
+    distance of the largest from the nearest smaller one; equal scores have equal probabilities, and the first wins.
+    """
+    zero, certain = graph.scalar(0.0), graph.scalar(1.0)
+    axis = last_axis(graph)
+    away = (
+        graph.add("Abs", raw)
+        if width == 1
+        else graph.add("Sub", graph.add("ReduceMax", raw, axis, keepdims=1), raw)
+    )
+    away = graph.add("Where", graph.add("Equal", away, zero), certain, away)
+    return graph.add("Squeeze", away, axis) if width == 1 else graph.add("ReduceMin", away, axis, keepdims=0)
+
+
 def gap(graph: Graph, values: str, width: int) -> str:
     """Largest minus second largest of each row, [N]; one column: its magnitude."""
     if width == 1:
@@ -122,8 +139,3 @@ def gap(graph: Graph, values: str, width: int) -> str:
     )
     first, second = (graph.add("Gather", top, graph.constant(np.array(i), "int64"), axis=1) for i in (0, 1))
     return graph.add("Sub", first, second)
-
-
-def fixed_band(graph: Graph, margin: str, band: float) -> str:
-    """A bound [N] of one value: ``0 * margin + band``, so that a margin which is not finite is never certified."""
-    return graph.add("Add", graph.add("Mul", margin, graph.scalar(0.0)), graph.scalar(band))

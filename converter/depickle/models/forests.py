@@ -75,6 +75,7 @@ def _read(
         allow_infinite=False,
         max_abs=FLOAT32_MAX,
         family=record.name,
+        exact_probabilities=classifier,
     )
 
 

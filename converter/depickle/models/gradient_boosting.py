@@ -12,7 +12,7 @@ from ..pickles.graph import Array, Record, plain
 from .attributes import class_labels, float_array, integer, number, records, text, unsupported, wrong
 from .forests import FLOAT32_MAX
 from .interface import Context, ReadPredictor
-from .label_rules import DOUBLE_BAND, argmax_of_two
+from .label_rules import argmax_of_two, certified_argmax
 from .trees import scikit_tree
 from .types import Boosted, FloatArray, LabelRule, Link, Tree
 
@@ -69,6 +69,7 @@ def read_gradient_boosting(record: Record, context: Context) -> ReadPredictor:
         allow_infinite=False,
         max_abs=FLOAT32_MAX,
         family=record.name,
+        decision_function=classifier,
     )
 
 
@@ -113,11 +114,7 @@ def _decision(
     old = version < _LOSS_OBJECTS_SINCE
     if width == 1:
         return "logistic", 1.0, argmax_of_two() if old else LabelRule("score_at_least", cut=0.0)
-    rule = (
-        LabelRule("argmax_probabilities", exact=False, band=DOUBLE_BAND)
-        if old
-        else LabelRule("argmax_scores")
-    )
+    rule = certified_argmax() if old else LabelRule("argmax_scores")
     return "softmax", 1.0, rule
 
 

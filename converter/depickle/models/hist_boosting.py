@@ -9,7 +9,7 @@ import numpy.typing as npt
 from ..pickles.graph import Array, ListNode, Record, plain
 from .attributes import array_of, class_labels, integer, members, records, table_of, text, unsupported, wrong
 from .interface import Context, ReadPredictor
-from .label_rules import DOUBLE_BAND, argmax_of_two
+from .label_rules import argmax_of_two, certified_argmax
 from .trees import checked_tree
 from .types import Boosted, FloatArray, LabelRule, Link, Tree
 
@@ -73,6 +73,7 @@ def read_hist_gradient_boosting(record: Record, context: Context) -> ReadPredict
         allow_infinite=True,
         max_abs=None,
         family=record.name,
+        decision_function=classifier,
     )
 
 
@@ -128,8 +129,4 @@ def _decision(
     old = version < _RAW_LABELS_SINCE
     if width == 1:
         return "logistic", argmax_of_two() if old else LabelRule("score_above", cut=0.0)
-    return "softmax", (
-        LabelRule("argmax_probabilities", exact=False, band=DOUBLE_BAND)
-        if old
-        else LabelRule("argmax_scores")
-    )
+    return "softmax", (certified_argmax() if old else LabelRule("argmax_scores"))

@@ -55,6 +55,10 @@ class ReadPredictor:
     allow_infinite: bool
     max_abs: float | None
     family: str
+    decision_function: bool | None = False
+    """The original has a decision_function (which some compositions prefer); None where the file does not tell."""
+    exact_probabilities: bool = False
+    """Its probabilities come out bit-equal."""
 
 
 @dataclass(frozen=True, eq=False)

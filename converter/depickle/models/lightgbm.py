@@ -9,7 +9,7 @@ from ..errors import UnsupportedModelError
 from ..pickles.graph import DictNode, Record, plain
 from .attributes import class_labels, describe, unsupported, wrong
 from .interface import Context, ReadPredictor
-from .label_rules import argmax_of_two, certified_argmax
+from .label_rules import DOUBLE_BAND, argmax_of_two, certified_argmax
 from .lightgbm_text import LightgbmError, LightgbmText, LightgbmTree, parse_lightgbm
 from .trees import checked_tree, constant_tree
 from .types import Boosted, ClassLabel, LabelRule, Link, Tree
@@ -23,6 +23,7 @@ _CATEGORICAL = 1
 _DEFAULT_LEFT = 2
 _MISSING_NONE, _MISSING_ZERO, _MISSING_NAN = 0, 1, 2
 _FORMATS = ("v3", "v4")
+_DECISION_FUNCTION_SINCE = (4, 7)
 _PREDICT_PARAMETERS = ("pred_early_stop", "start_iteration_predict", "num_iteration_predict", "linear_tree")
 _EXP_REGRESSIONS = ("poisson", "gamma", "tweedie")
 _PLAIN_REGRESSIONS = ("regression", "regression_l1", "huber", "fair", "quantile", "mape")
@@ -70,7 +71,19 @@ def read_lightgbm(record: Record, context: Context) -> ReadPredictor:
         allow_infinite=True,
         max_abs=None,
         family=record.name,
+        decision_function=_has_decision_function(context, model) if classifier else False,
     )
+
+
+def _has_decision_function(context: Context, model: LightgbmText) -> bool | None:
+    """LightGBM 4.7 gave its classifier a decision_function; the model text tells the format, not the release."""
+    if model.version != "v4":
+        return False
+    major, _, rest = context.writer.get("lightgbm", "").partition(".")
+    minor = rest.partition(".")[0]
+    if not (major.isdigit() and minor.isdigit()):
+        return None
+    return (int(major), int(minor)) >= _DECISION_FUNCTION_SINCE
 
 
 def _text(record: Record) -> LightgbmText:
@@ -204,7 +217,7 @@ def _decision(
     elif width == len(classes) > 2 and name == "multiclass":
         return "softmax", 1.0, certified_argmax()
     elif width == len(classes) > 2 and name == "multiclassova" and factor > 0:
-        return "logistic_each", factor, LabelRule("argmax_probabilities", exact=False, band=2.0**-40)
+        return "logistic_each", factor, LabelRule("argmax_probabilities", exact=False, band=DOUBLE_BAND)
     raise unsupported(
         record,
         "The LightGBM objective is not emitted",

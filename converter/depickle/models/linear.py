@@ -85,6 +85,7 @@ def _read(
         allow_infinite=False,
         max_abs=float(np.finfo(np.float64).max),  # past it scaled values overflow and the original refuses
         family=record.name,
+        decision_function=classes is not None,
     )
 
 

@@ -153,13 +153,10 @@ def _chained(
     for step in reversed(transforms):
         allow_nan = step.allow_nan and (step.removes_nan or allow_nan)
     steps = tuple(step for part in transforms for step in part.steps)
-    return ReadPredictor(
-        task=found.task,
-        classes=found.classes,
+    return replace(
+        found,
         n_features=columns,
         root=Chain(steps, found.root),
-        ceiling=found.ceiling,
-        reason=found.reason,
         allow_nan=allow_nan,
         allow_infinite=False,  # every transformer of scikit-learn here refuses infinity
         max_abs=_bound(record, steps, found.max_abs),

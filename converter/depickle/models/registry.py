@@ -5,6 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .compositions import (
+    read_adaboost,
+    read_bagging,
+    read_calibrated,
+    read_fixed_threshold,
+    read_one_vs_rest,
+    read_search,
+    read_stacking,
+    read_tuned_threshold,
+    read_voting,
+)
 from .forests import read_forest, read_tree
 from .gradient_boosting import read_gradient_boosting
 from .hist_boosting import read_hist_gradient_boosting
@@ -70,6 +81,21 @@ PREDICTORS: Mapping[str, PredictorReader] = {
     "sklearn.linear_model._huber.HuberRegressor": read_linear_regressor,
     "sklearn.linear_model._bayes.BayesianRidge": read_linear_regressor,
     "sklearn.linear_model._stochastic_gradient.SGDRegressor": read_linear_regressor,
+    "sklearn.model_selection._search.GridSearchCV": read_search,
+    "sklearn.model_selection._search.RandomizedSearchCV": read_search,
+    "sklearn.model_selection._search_successive_halving.HalvingGridSearchCV": read_search,
+    "sklearn.model_selection._search_successive_halving.HalvingRandomSearchCV": read_search,
+    "sklearn.model_selection._classification_threshold.FixedThresholdClassifier": read_fixed_threshold,
+    "sklearn.model_selection._classification_threshold.TunedThresholdClassifierCV": read_tuned_threshold,
+    "sklearn.ensemble._voting.VotingClassifier": read_voting,
+    "sklearn.ensemble._voting.VotingRegressor": read_voting,
+    "sklearn.ensemble._bagging.BaggingClassifier": read_bagging,
+    "sklearn.ensemble._bagging.BaggingRegressor": read_bagging,
+    "sklearn.ensemble._weight_boosting.AdaBoostClassifier": read_adaboost,
+    "sklearn.ensemble._stacking.StackingClassifier": read_stacking,
+    "sklearn.ensemble._stacking.StackingRegressor": read_stacking,
+    "sklearn.calibration.CalibratedClassifierCV": read_calibrated,
+    "sklearn.multiclass.OneVsRestClassifier": read_one_vs_rest,
 }
 
 TRANSFORMS: Mapping[str, TransformReader] = {

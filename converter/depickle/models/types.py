@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "Averaged",
     "Boosted",
+    "Calibrated",
     "Chain",
     "ClassLabel",
     "Clip",
@@ -24,18 +26,25 @@ __all__ = [
     "Elementwise",
     "FloatArray",
     "Forest",
+    "HardVote",
     "Impute",
     "InputFacts",
     "LabelRule",
     "Linear",
     "Link",
+    "Member",
     "Multiply",
+    "OneVsRest",
     "Predictor",
+    "Response",
     "Select",
     "Shift",
+    "Stacked",
     "Subtract",
+    "Thresholded",
     "Transform",
     "Tree",
+    "TreeVotes",
     "TypedModel",
     "walk_predictors",
 ]
@@ -120,7 +129,7 @@ class Forest:
 
     trees: tuple[Tree, ...]
     outputs: int
-    divisor: int | None
+    divisor: float | None
     rule: LabelRule | None
     """None for a regressor."""
     single: bool = True
@@ -247,7 +256,115 @@ class Chain:
     predictor: Predictor
 
 
-Predictor: TypeAlias = Union[Forest, Boosted, Linear, Chain]  # noqa: UP007
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A predictor inside a composition.
+
+    Attributes:
+        predictor: what it computes.
+        columns: columns of the composition's input that it sees, or None for all.
+        places: for each of its class indices, the class index in the composition.
+    """
+
+    predictor: Predictor
+    columns: tuple[int, ...] | None = None
+    places: tuple[int, ...] = ()
+
+
+Response: TypeAlias = Literal["scores", "probabilities"]
+
+
+@dataclass(frozen=True, eq=False)
+class Averaged:
+    """``(Σ weight · answer) / divisor``: soft voting, bagging, the mean of calibrated classifiers.
+
+    Answers are probabilities, or predictions where `rule` is None; they are added in the order of the members.
+    """
+
+    members: tuple[Member, ...]
+    weights: tuple[float, ...] | None
+    divisor: float
+    outputs: int
+    rule: LabelRule | None
+
+
+@dataclass(frozen=True, eq=False)
+class HardVote:
+    """The class with the largest sum of weights of the members that answer it; the first of equals."""
+
+    members: tuple[Member, ...]
+    weights: tuple[float, ...] | None
+    outputs: int
+
+
+@dataclass(frozen=True, eq=False)
+class TreeVotes:
+    """AdaBoost over trees: rows of votes added and divided as in `forest`.
+
+    Two classes: the score is the second column minus the first, class 1 where it is > 0. More: argmax of the columns.
+    Probabilities are the soft-max of [-s, s] / 2, or of the columns / (K - 1).
+    """
+
+    forest: Forest
+    rule: LabelRule
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """Platt scaling: ``p_k = 1 / (1 + exp(slope_k * response_k + offset_k))``, [1 - p, p] or divided by the sum.
+
+    `places` says to which class each calibrator belongs; a sum of 0 gives 1/K.
+    """
+
+    member: Member
+    response: Response
+    slopes: tuple[float, ...]
+    offsets: tuple[float, ...]
+    places: tuple[int, ...]
+    outputs: int
+
+
+@dataclass(frozen=True, eq=False)
+class Thresholded:
+    """Two classes: `positive` where the member's response for that class is at least `cut`."""
+
+    member: Member
+    response: Response
+    cut: float
+    positive: int
+
+
+@dataclass(frozen=True, eq=False)
+class OneVsRest:
+    """The class whose binary member responds most; `last` says which of equals.
+
+    Probabilities, where all members have them, are the members' divided by their sum unless that is 0.
+    """
+
+    members: tuple[Member, ...]
+    responses: tuple[Response, ...]
+    last: bool
+    has_probabilities: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Stacked:
+    """The members' answers side by side, then the input where `passthrough`, through `final`.
+
+    A member of two classes that answers probabilities gives the second column only.
+    """
+
+    members: tuple[Member, ...]
+    responses: tuple[Response, ...]
+    drop_first: bool
+    passthrough: bool
+    final: Predictor
+
+
+Composition: TypeAlias = Union[  # noqa: UP007
+    Averaged, HardVote, TreeVotes, Calibrated, Thresholded, OneVsRest, Stacked
+]
+Predictor: TypeAlias = Union[Forest, Boosted, Linear, Chain, Composition]  # noqa: UP007
 
 
 @dataclass(frozen=True)
@@ -305,5 +422,17 @@ class TypedModel:
 def walk_predictors(root: Predictor) -> Iterator[Predictor]:
     """`root` and every predictor inside it, outermost first."""
     yield root
-    if isinstance(root, Chain):
-        yield from walk_predictors(root.predictor)
+    match root:
+        case Chain():
+            yield from walk_predictors(root.predictor)
+        case TreeVotes():
+            yield root.forest
+        case Calibrated() | Thresholded():
+            yield from walk_predictors(root.member.predictor)
+        case Averaged() | HardVote() | OneVsRest() | Stacked():
+            for member in root.members:
+                yield from walk_predictors(member.predictor)
+            if isinstance(root, Stacked):
+                yield from walk_predictors(root.final)
+        case Forest() | Boosted() | Linear():
+            return

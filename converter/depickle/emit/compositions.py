@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compositions: the members' answers combined by the operations of the original, in the order of the members.
+
+Where a member's answer is not bit-equal, the label carries a margin: how far the deciding quantity is from a tie, and
+how far the members' errors may move it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from ..models.types import (
+    Averaged,
+    Calibrated,
+    HardVote,
+    Member,
+    OneVsRest,
+    Predictor,
+    Response,
+    Stacked,
+    Thresholded,
+    TreeVotes,
+)
+from .forests import emit_rows
+from .graph import Graph
+from .interface import Heads
+from .links import gap, join_columns, label_index, last_axis, probabilities, two_columns
+from .spread import EXP_SPREAD, ROUNDING, UNKNOWN, Spread, as_bound, total, widened
+
+__all__ = [
+    "emit_averaged",
+    "emit_calibrated",
+    "emit_hard_vote",
+    "emit_one_vs_rest",
+    "emit_stacked",
+    "emit_thresholded",
+    "emit_tree_votes",
+]
+
+Emit: TypeAlias = Callable[[Graph, str, Predictor], Heads]
+
+
+def _emit_member(graph: Graph, x: str, member: Member, emit: Emit) -> Heads:
+    if member.columns is not None:
+        x = graph.add("Gather", x, graph.constant(np.array(member.columns), "int64"), axis=1)
+    return emit(graph, x, member.predictor)
+
+
+def _column(graph: Graph, values: str, place: int) -> str:
+    """[N, 1]."""
+    return graph.add("Gather", values, graph.constant(np.array([place]), "int64"), axis=1)
+
+
+def _batch(heads: Sequence[Heads]) -> int | None:
+    """Members run one after the other, so the narrowest bound holds for each."""
+    known = [head.max_batch for head in heads if head.max_batch is not None]
+    return min(known) if known else None
+
+
+def _present(value: str | None) -> str:
+    if value is None:
+        raise TypeError("the reader admitted a member without the answer that its composition needs")
+    return value
+
+
+def emit_averaged(graph: Graph, x: str, model: Averaged, emit: Emit) -> Heads:
+    """Soft voting, bagging and means."""
+    heads = [_emit_member(graph, x, member, emit) for member in model.members]
+    weights = model.weights or (1.0,) * len(heads)
+    sums: str | None = None
+    errors: list[Spread] = []
+    for head, member, weight in zip(heads, model.members, weights, strict=True):
+        answer = _present(head.scores if model.rule is None else head.probabilities)
+        if model.rule is not None:
+            answer = _spread_out(graph, answer, member.places, model.outputs)
+        if model.weights is not None:
+            answer = graph.add("Mul", answer, graph.scalar(weight))
+        sums = answer if sums is None else graph.add("Add", sums, answer)
+        error = head.score_error if model.rule is None else head.probability_error
+        errors.append(widened(graph, error, abs(weight / model.divisor)))
+    mean = graph.add("Div", _present(sums), graph.scalar(model.divisor))
+    error = total(graph, errors)
+    if model.rule is None:
+        return Heads(None, None, mean, 1, score_error=error, max_batch=_batch(heads))
+    index = label_index(graph, model.rule, scores=None, probabilities=mean)
+    if model.rule.exact:
+        return Heads(index, mean, None, 0, max_batch=_batch(heads))
+    error = widened(graph, error, 1.0, ROUNDING)
+    margin = gap(graph, mean, model.outputs)
+    bound = as_bound(graph, widened(graph, error, 2.0), margin)
+    return Heads(
+        index, mean, None, 0, margin, bound, ROUNDING, probability_error=error, max_batch=_batch(heads)
+    )
+
+
+def _spread_out(graph: Graph, p: str, places: tuple[int, ...], outputs: int) -> str:
+    """Columns of a member's classes at their places; 0 for classes that the member never saw."""
+    if places == tuple(range(outputs)):
+        return p
+    zero = graph.add("Mul", _column(graph, p, 0), graph.scalar(0.0))
+    order = [places.index(place) if place in places else len(places) for place in range(outputs)]
+    wide = graph.add("Concat", p, zero, axis=1)
+    return graph.add("Gather", wide, graph.constant(np.array(order), "int64"), axis=1)
+
+
+def emit_hard_vote(graph: Graph, x: str, model: HardVote, emit: Emit) -> Heads:
+    """Votes counted per class in the order of the members."""
+    heads = [_emit_member(graph, x, member, emit) for member in model.members]
+    weights = model.weights or (1.0,) * len(heads)
+    axis = last_axis(graph)
+    votes: str | None = None
+    for head, member, weight in zip(heads, model.members, weights, strict=True):
+        table = graph.constant(np.array(member.places), "int64")
+        index = graph.add("Unsqueeze", graph.add("Gather", table, _present(head.class_index), axis=0), axis)
+        hit = graph.add("Equal", index, graph.constant(np.arange(model.outputs), "int64"))
+        vote = graph.add("Where", hit, graph.scalar(weight), graph.scalar(0.0))
+        votes = vote if votes is None else graph.add("Add", votes, vote)
+    index = graph.add("ArgMax", _present(votes), axis=1, keepdims=0, select_last_index=0)
+    doubtful = [head for head in heads if head.margin is not None]
+    if not doubtful:
+        return Heads(index, None, None, 0, max_batch=_batch(heads))
+    # Certain where every member is: the least of (margin - bound) exceeds 0.
+    slack = [
+        graph.add("Unsqueeze", graph.add("Sub", _present(head.margin), _present(head.bound)), axis)
+        for head in doubtful
+    ]
+    margin = graph.add("ReduceMin", join_columns(graph, slack), axis, keepdims=0)
+    return Heads(
+        index,
+        None,
+        None,
+        0,
+        margin,
+        as_bound(graph, 0.0, margin),
+        _largest_gamma(heads),
+        max_batch=_batch(heads),
+    )
+
+
+def _largest_gamma(heads: Sequence[Heads]) -> float:
+    return max(head.gamma for head in heads if head.gamma is not None)
+
+
+def emit_tree_votes(graph: Graph, x: str, model: TreeVotes) -> Heads:
+    """AdaBoost over trees."""
+    columns = model.forest.outputs
+    rows, batch = emit_rows(graph, x, model.forest)
+    if columns == 2:
+        raw = graph.add("Sub", _column(graph, rows, 1), _column(graph, rows, 0))
+        both = graph.add("Concat", graph.add("Neg", raw), raw, axis=1)
+        scaled = graph.add("Div", both, graph.scalar(2.0))
+    else:
+        raw = rows
+        scaled = graph.add("Div", rows, graph.scalar(float(columns - 1)))
+    p = probabilities(graph, scaled, "softmax", width=columns)
+    index = label_index(graph, model.rule, scores=raw, probabilities=p)
+    width = 1 if columns == 2 else columns
+    if model.rule.exact:
+        return Heads(index, p, raw, width, probability_error=EXP_SPREAD, max_batch=batch)
+    margin = gap(graph, raw, width)
+    band = model.rule.band
+    return Heads(
+        index,
+        p,
+        raw,
+        width,
+        margin,
+        as_bound(graph, band, margin),
+        band,
+        score_error=band,
+        probability_error=band + EXP_SPREAD,
+        max_batch=batch,
+    )
+
+
+_ABOVE_ONE = 1.0 + 1e-5  # calibration.py: probabilities that minimally exceed 1 become 1
+
+
+def emit_calibrated(graph: Graph, x: str, model: Calibrated, emit: Emit) -> Heads:
+    """Platt scaling of one member."""
+    head = _emit_member(graph, x, model.member, emit)
+    answers, error = _response(graph, head, model.response)
+    one = graph.scalar(1.0)
+    columns: dict[int, str] = {}
+    for source, place in enumerate(model.places):
+        # A binary member has one score, or the probability of its second class.
+        column = 1 if model.outputs == 2 and model.response == "probabilities" else source
+        response = _column(graph, answers, column)
+        slope, offset = (graph.scalar(part[source]) for part in (model.slopes, model.offsets))
+        power = graph.add("Add", graph.add("Mul", slope, response), offset)
+        columns[place] = graph.add("Div", one, graph.add("Add", one, graph.add("Exp", power)))
+    steepest = max(abs(slope) for slope in model.slopes)
+    spread = widened(graph, error, 4.0 * steepest, EXP_SPREAD)
+    if model.outputs == 2:
+        p = two_columns(graph, columns[1], "float64")
+    else:
+        p = _share(graph, [columns[place] for place in range(model.outputs)], uniform=True)
+    over = graph.add(
+        "And", graph.add("Greater", p, one), graph.add("LessOrEqual", p, graph.scalar(_ABOVE_ONE))
+    )
+    return Heads(
+        None, graph.add("Where", over, one, p), None, 0, probability_error=spread, max_batch=head.max_batch
+    )
+
+
+def _share(graph: Graph, columns: list[str], *, uniform: bool) -> str:
+    """Each column over the sum of all, added from the first; where it is 0, 1/K or the column itself."""
+    sums = columns[0]
+    for column in columns[1:]:
+        sums = graph.add("Add", sums, column)
+    joined = join_columns(graph, columns)
+    empty = graph.add("Equal", sums, graph.scalar(0.0))
+    instead = graph.scalar(1.0 / len(columns)) if uniform else joined
+    return graph.add("Where", empty, instead, graph.add("Div", joined, sums))
+
+
+def _response(graph: Graph, head: Heads, response: Response) -> tuple[str, Spread]:
+    if response == "scores":
+        return _present(head.scores), head.score_error
+    return _present(head.probabilities), head.probability_error
+
+
+def emit_thresholded(graph: Graph, x: str, model: Thresholded, emit: Emit) -> Heads:
+    """A cut on one member's response."""
+    head = _emit_member(graph, x, model.member, emit)
+    answers, error = _response(graph, head, model.response)
+    if model.response == "probabilities":
+        value = _column(graph, answers, model.positive)
+    else:
+        value = answers if model.positive == 1 else graph.add("Neg", answers)
+    cut = graph.scalar(model.cut)
+    squeezed = graph.add("Squeeze", value, last_axis(graph))
+    reached = graph.cast(graph.add("GreaterOrEqual", squeezed, cut), "int64")
+    table = graph.constant(np.array([1 - model.positive, model.positive]), "int64")
+    index = graph.add("Gather", table, reached, axis=0)
+    margin = bound = gamma = None
+    if error != 0.0:
+        margin = graph.add("Abs", graph.add("Sub", squeezed, cut))
+        bound = as_bound(graph, widened(graph, error, 1.0, ROUNDING), margin)
+        gamma = head.gamma or ROUNDING
+    return Heads(
+        index,
+        head.probabilities,
+        head.scores,
+        head.scores_width,
+        margin,
+        bound,
+        gamma,
+        head.score_error,
+        head.probability_error,
+        head.max_batch,
+    )
+
+
+def emit_one_vs_rest(graph: Graph, x: str, model: OneVsRest, emit: Emit) -> Heads:
+    """One binary member a class."""
+    heads = [_emit_member(graph, x, member, emit) for member in model.members]
+    values: list[str] = []
+    errors: list[Spread] = []
+    for head, response in zip(heads, model.responses, strict=True):
+        answers, error = _response(graph, head, response)
+        values.append(answers if response == "scores" else _column(graph, answers, 1))
+        errors.append(error)
+    scores = join_columns(graph, values)
+    index = graph.add("ArgMax", scores, axis=1, keepdims=0, select_last_index=int(model.last))
+    p = None
+    if model.has_probabilities:
+        p = _share(graph, [_column(graph, _present(head.probabilities), 1) for head in heads], uniform=False)
+    margin = bound = gamma = None
+    error = total(graph, errors)
+    if error != 0.0:
+        margin = gap(graph, scores, len(values))
+        bound = as_bound(graph, widened(graph, error, 1.0, ROUNDING), margin)
+        gamma = max((head.gamma for head in heads if head.gamma is not None), default=ROUNDING)
+    return Heads(
+        index,
+        p,
+        scores,
+        len(values),
+        margin,
+        bound,
+        gamma,
+        error,
+        UNKNOWN if p else 0.0,
+        _batch(heads),
+    )
+
+
+def emit_stacked(
+    graph: Graph, x: str, model: Stacked, emit: Emit, finish: Callable[[Graph, str, Predictor, Spread], Heads]
+) -> Heads:
+    """Members side by side in front of a final estimator."""
+    heads = [_emit_member(graph, x, member, emit) for member in model.members]
+    columns: list[str] = []
+    errors: list[Spread] = []
+    for head, response in zip(heads, model.responses, strict=True):
+        answers, error = _response(graph, head, response)
+        if response == "probabilities" and model.drop_first:
+            answers = _column(graph, answers, 1)
+        columns.append(answers)
+        errors.append(error)
+    if model.passthrough:
+        columns.append(x)
+    return finish(graph, join_columns(graph, columns), model.final, total(graph, errors))
