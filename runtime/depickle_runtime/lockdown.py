@@ -24,7 +24,7 @@ import sys
 import threading
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Final, NoReturn
+from typing import ClassVar, Final, NoReturn
 
 from .errors import UnsafeModelError
 
@@ -49,7 +49,8 @@ DISARMED: Final = (
 """What is replaced in a locked module that had been imported before."""
 
 _NAMES_NUMPY_TAKES: Final = frozenset({"PickleError", "PicklingError", "UnpicklingError", "PickleBuffer"})
-_PROTOCOLS: Final = {"HIGHEST_PROTOCOL": 5, "DEFAULT_PROTOCOL": 4}
+_CONSTANTS: Final = {"HIGHEST_PROTOCOL": 5, "DEFAULT_PROTOCOL": 4, "REDUCE": b"R", "NEWOBJ": b"\x81"}
+"""What numpy and pandas (which TA-Lib imports where it is installed) read while they are imported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,9 @@ def _refuse(what: str) -> NoReturn:
 class _Refused:
     """Stands for a class or function of a locked module: it may be named and subclassed, never called."""
 
+    dispatch: ClassVar[dict[int, object]] = {}
+    """pandas copies the table of the pure-Python unpickler while it is imported; this one has no entry."""
+
     def __init_subclass__(cls) -> None:
         """Allow classes that numpy and others derive from pickle's; their instances are refused."""
 
@@ -105,8 +109,8 @@ class _StandIn(ModuleType):
         """An exception class, a protocol number, or a class that refuses to be called."""
         if name.startswith("__"):
             raise AttributeError(name)
-        if name in _PROTOCOLS:
-            return _PROTOCOLS[name]
+        if name in _CONSTANTS:
+            return _CONSTANTS[name]
         if name in _NAMES_NUMPY_TAKES and name.endswith("Error"):
             return type(name, (Exception,), {"__module__": self.__name__})
         return _refused_class(self.__name__, name)
@@ -120,7 +124,8 @@ def _audit(event: str, args: tuple[object, ...]) -> None:
 def lock_down() -> Lockdown:
     """Make pickle unusable in this process, for good.
 
-    Call it before anything imports numpy. Calling it again returns the first outcome.
+    Call it first, before anything imports numpy: importing `depickle_runtime` does not. Calling it again returns the
+    first outcome.
 
     Returns:
         What was replaced, and which modules had been imported before.

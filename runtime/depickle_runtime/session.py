@@ -17,7 +17,6 @@ Guarantees:
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -29,6 +28,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as _ort_state
 
+from ._empty_folder import empty_folder
 from ._onnx_facts import VettedOnnx
 from ._row_guard import RowGuard
 from .errors import ModelContractError
@@ -138,16 +138,12 @@ def _first_line(error: BaseException) -> str:
 def _build(data: bytes) -> ort.InferenceSession:
     # Configuration stored in a model is read when this variable is set; the gate refuses such models as well.
     os.environ.pop(_MODEL_CONFIG_VARIABLE, None)
+    # Loading from bytes still resolves external data against a folder: give it an empty one.
+    options = _options(empty_folder())
     try:
-        with tempfile.TemporaryDirectory(prefix="depickle-") as folder:
-            # Loading from bytes still resolves external data against a folder: give it an empty one.
-            session = ort.InferenceSession(
-                data, sess_options=_options(folder), providers=["CPUExecutionProvider"], enable_fallback=0
-            )
-    except OSError as error:
-        raise _session_error(
-            "No temporary folder for opening a session", _first_line(error), "a writable TMPDIR", "session"
-        ) from error
+        session = ort.InferenceSession(
+            data, sess_options=options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
     except _ORT_ERRORS as error:
         raise _session_error(
             "onnxruntime cannot open this model",
@@ -234,7 +230,8 @@ def open_session(
 
     Raises:
         ModelContractError: the graph's inputs or outputs are not those of the record (DP220), onnxruntime cannot
-            open it (DP224), or did not honour a setting (DP225).
+            open it (DP224), did not honour a setting (DP225), or there is no empty folder to open it with (DP238,
+            DP239).
     """
     started = time.perf_counter()
     _check_contract(onnx, contract, outputs)
@@ -276,6 +273,8 @@ class OnnxSession:
             ModelContractError: wrong shape (DP221), not numbers (DP222), or onnxruntime failed (DP223).
             FeatureError: NaN (DP227), infinities (DP228) or magnitudes (DP229) that the original refuses.
         """
+        if type(X) is np.ndarray and X.shape == (1, self.contract.features):
+            return self.run_row(X[0])  # half the time: its buffers are bound already
         rows = self._guard.admit(X)
         parts = [self._call(rows[i : i + self._slice]) for i in range(0, len(rows), self._slice)]
         columns = (
@@ -317,9 +316,13 @@ class OnnxSession:
         runner: RowRunner | None = getattr(self._local, "runner", None)
         if runner is None:
             runner = self._local.runner = RowRunner(self)
-        answers = runner(row)
+        a = runner(row)
         return Answers(
-            *(None if a is None else a.copy() for a in (getattr(answers, name) for name in _FIELDS))
+            None if a.class_index is None else a.class_index.copy(),
+            None if a.probabilities is None else a.probabilities.copy(),
+            None if a.scores is None else a.scores.copy(),
+            None if a.margin is None else a.margin.copy(),
+            None if a.bound is None else a.bound.copy(),
         )
 
 

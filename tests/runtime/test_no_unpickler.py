@@ -5,8 +5,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
+
+from depickle_runtime.trust import encode_policy
 from tests.attacks import onnx_corpus as corpus
+from tests.runtime.signal_store import CATALOGUE_FEATURES, SignalStore
 
 PREDICT = """
 import numpy as np
@@ -94,6 +99,61 @@ def test_strict_mode_still_predicts_and_refuses_every_way_to_unpickle() -> None:
     done = run(script + "\nprint('locked')")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "locked"
+
+
+def test_importing_the_package_imports_neither_numpy_nor_pickle() -> None:
+    done = run(
+        "import sys, depickle_runtime, depickle_runtime.lockdown\n"
+        "print(sorted({'numpy', 'pickle', 'onnxruntime', 'talib'} & set(sys.modules)))\n"
+        "print(sorted(set(depickle_runtime.__all__) - set(dir(depickle_runtime))))\n"
+        "print([n for n in depickle_runtime.__all__ if getattr(depickle_runtime, n).__name__ != n])\n"
+        "print(hasattr(depickle_runtime, 'nothing_of_the_kind'))\n"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["[]", "[]", "[]", "False"]
+
+
+TRADE = """
+from depickle_runtime import create_secure_ml_predictor
+sys.path.insert(0, sys.argv[1])
+from tests.runtime.bars_sim import synthetic_columns
+predictor = create_secure_ml_predictor(sys.argv[2] + "/models", sys.argv[2] + "/data/trades.db", environ={},
+    trust_policy=sys.argv[2] + "/policy.json", feature_engineer=lambda data: {"a": 0.5, "b": -1.0, "c": 2.0})
+assert not predictor.failures, predictor.failures
+for k in range(100):
+    for symbol in ("EURUSD", "GBPUSD"):
+        confidence, details = predictor.predict_signal(symbol, synthetic_columns(300))
+        assert confidence is not None, details
+assert predictor.close() == 0
+"""
+
+NO_PANDAS = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "pandas":
+            raise ModuleNotFoundError("No module named 'pandas'", name="pandas")
+sys.meta_path.insert(0, Absent())
+"""
+
+
+@pytest.mark.parametrize("pandas", [True, False], ids=["with pandas", "without pandas"])
+def test_strict_mode_before_numpy_is_complete_and_the_whole_runtime_works_in_it(
+    pandas: bool, tmp_path: Path
+) -> None:
+    store = SignalStore(tmp_path)
+    store.publish(store.artefact("EURUSD"), store.artefact("GBPUSD", features=CATALOGUE_FEATURES))
+    store.policy_path.write_bytes(encode_policy(store.policy))
+    script = ("import sys\n" if pandas else NO_PANDAS) + LOCKED + "assert outcome.complete, outcome\n" + TRADE
+    script += f"assert ('pandas' in sys.modules) is {pandas}, 'TA-Lib imports pandas where it is installed'\n"
+    script += refuses("__import__('pickle').loads(b'')")
+    if pandas:
+        script += refuses("__import__('pandas').read_pickle(sys.argv[2] + '/policy.json')")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, str(Path(__file__).parents[2]), str(tmp_path)],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_strict_mode_reaches_a_function_that_was_taken_earlier() -> None:
