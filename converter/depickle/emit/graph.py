@@ -124,6 +124,10 @@ class Graph:
         model.opset_import.append(onnx.OperatorSetIdProto(domain="", version=OPSET))
         model.opset_import.append(onnx.OperatorSetIdProto(domain="ai.onnx.ml", version=ML_OPSET))
         model.graph.CopyFrom(self._proto)
+        nodes, constants = self._live()
+        del model.graph.node[:], model.graph.initializer[:]
+        model.graph.node.extend(nodes)
+        model.graph.initializer.extend(constants)
         for node in model.graph.node:
             for names in (node.input, node.output):
                 for place, name in enumerate(names):
@@ -131,6 +135,17 @@ class Graph:
                         names[place] = self._renamed[name]
         data: bytes = model.SerializeToString(deterministic=True)
         return data
+
+    def _live(self) -> tuple[list[NodeProto], list[TensorProto]]:
+        """The nodes and constants that an output depends on; what serves no output would only cost time."""
+        original = {name: value for value, name in self._renamed.items()}
+        needed = {original.get(output.name, output.name) for output in self._proto.output}
+        nodes: list[NodeProto] = []
+        for node in reversed(self._proto.node):
+            if needed.intersection(node.output):
+                needed.update(node.input)
+                nodes.append(node)
+        return nodes[::-1], [tensor for tensor in self._proto.initializer if tensor.name in needed]
 
 
 def _attribute(name: str, value: Attribute) -> AttributeProto:
