@@ -128,5 +128,5 @@ def _not_in_table(named: Mapping[str, str]) -> EnvironmentMissingError:
         code="DP521",
         found=", ".join(f"{library} {shown(version)}" for library, version in named.items()),
         expected="a version of the table; another release is never used in its place",
-        next_step="depickle env list shows the table; load and save the model where it was written with one of those",
+        next_step="save the model again where it was written, with a version that depickle env list --known shows",
     )

@@ -157,5 +157,5 @@ def _unknown(text: str) -> EnvironmentMissingError:
         found=shown(text),
         expected="a scikit-learn version of the table, optionally +lightgbm-VERSION or +xgboost-VERSION: "
         + ", ".join(_table().environments),
-        next_step="depickle env list",
+        next_step="depickle env list --known",
     )
