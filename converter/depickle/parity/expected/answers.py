@@ -18,6 +18,7 @@ from .vocabulary import INT64, add_up, apply, cast, columns, constant, scalar, s
 
 __all__ = [
     "argmax",
+    "distinct_lead",
     "dot_gamma",
     "even_chance",
     "even_chance_single",
@@ -78,6 +79,20 @@ def lead(values: Expected, width: int) -> Expected:
     top = apply("TopK", values, constant([2], np.int64), axis=1, largest=1, sorted=1)
     first, second = (apply("Gather", top, constant(place, np.int64), axis=1) for place in (0, 1))
     return apply("Sub", first, second)
+
+
+def distinct_lead(values: Expected, width: int) -> Expected:
+    """By how much the largest leads the next smaller one, [N]; of one score, its distance from 0; 1 where there is none.
+
+    For sums that are bit-equal in both models: equal scores have equal probabilities in any arithmetic, and exp(0)
+    is 1 in all of them, so that a tie decides itself and only scores that differ by less than the band are open.
+    """
+    if width == 1:
+        away = apply("Abs", values)
+    else:
+        away = apply("Sub", apply("ReduceMax", values, constant([1], np.int64), keepdims=1), values)
+    away = apply("Where", apply("Equal", away, scalar(0.0)), scalar(1.0), away)
+    return squeeze(away) if width == 1 else apply("ReduceMin", away, constant([1], np.int64), keepdims=0)
 
 
 def fixed_bound(margin: Expected, band: float) -> Expected:

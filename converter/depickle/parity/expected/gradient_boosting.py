@@ -12,9 +12,9 @@ from ..walk import Expected
 from .answers import (
     DOUBLE_STEPS,
     argmax,
+    distinct_lead,
     even_chance,
     fixed_bound,
-    lead,
     logistic,
     soft_max,
     threshold_rule,
@@ -55,7 +55,7 @@ def expect_gradient_boosting(owner: Record, rows: Expected, writer: Writer) -> A
         p = soft_max(raw, width)
         if since >= _COMMON_LOSSES_SINCE:
             return Answer(index=argmax(raw), probabilities=p, scores=raw)
-        return _certified(raw, argmax(p), p, width)
+        return _certified(raw, argmax(raw), p, width)
     p = two_classes(logistic(raw, factor=2.0 if exponential else 1.0))
     if exponential or since >= _COMMON_LOSSES_SINCE:
         return Answer(index=threshold_rule(raw, "GreaterOrEqual", 0.0), probabilities=p, scores=raw)
@@ -64,7 +64,7 @@ def expect_gradient_boosting(owner: Record, rows: Expected, writer: Writer) -> A
 
 def _certified(raw: Expected, index: Expected, p: Expected, width: int) -> Answer:
     """Before 1.4 the label was the largest probability, which passed through exp."""
-    margin = lead(raw, width)
+    margin = distinct_lead(raw, width)
     bound = fixed_bound(margin, float(DOUBLE_STEPS))
     return Answer(index=index, probabilities=p, scores=raw, margin=margin, bound=bound)
 

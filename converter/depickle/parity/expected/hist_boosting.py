@@ -11,9 +11,9 @@ from ..walk import MODE_LESS_OR_EQUAL, Expected, ExpectedTree
 from .answers import (
     DOUBLE_STEPS,
     argmax,
+    distinct_lead,
     even_chance,
     fixed_bound,
-    lead,
     logistic,
     soft_max,
     threshold_rule,
@@ -54,8 +54,8 @@ def expect_hist_boosting(owner: Record, rows: Expected, writer: Writer) -> Answe
     if version(writer, "scikit-learn") >= _RAW_LABELS_SINCE:
         index = threshold_rule(raw, "Greater", 0.0) if width == 1 else argmax(raw)
         return Answer(index=index, probabilities=p, scores=raw)
-    index = threshold_rule(raw, "GreaterOrEqual", even_chance(1.0)) if width == 1 else argmax(p)
-    margin = lead(raw, width)
+    index = threshold_rule(raw, "GreaterOrEqual", even_chance(1.0)) if width == 1 else argmax(raw)
+    margin = distinct_lead(raw, width)
     bound = fixed_bound(margin, float(DOUBLE_STEPS))
     return Answer(index=index, probabilities=p, scores=raw, margin=margin, bound=bound)
 

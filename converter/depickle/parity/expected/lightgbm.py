@@ -15,6 +15,7 @@ from ..walk import MODE_LESS_OR_EQUAL, Expected, ExpectedTree
 from .answers import (
     DOUBLE_STEPS,
     argmax,
+    distinct_lead,
     even_chance,
     fixed_bound,
     lead,
@@ -34,8 +35,6 @@ K_ZERO_THRESHOLD = float(np.float32("1e-35"))
 
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2
 _NONE, _ZERO, _NAN = 0, 1, 2
-_EACH_BAND = 2.0**-40
-"""One-vs-all probabilities lie anywhere in (0, 1), where 1 - p loses digits; the margin is the smaller for it."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +92,14 @@ def expect_lightgbm(owner: Record, rows: Expected, writer: Writer) -> Answer:
         return _answer(raw, argmax(raw), soft_max(raw, text.width), text.width, float(DOUBLE_STEPS))
     if name == "multiclassova":
         p = logistic(raw, factor=factor)
-        return _answer(raw, argmax(p), p, text.width, _EACH_BAND)
+        margin = lead(p, text.width)  # logistic saturates, so distinct scores may be tied
+        bound = fixed_bound(margin, float(DOUBLE_STEPS))
+        return Answer(index=argmax(p), probabilities=p, scores=raw, margin=margin, bound=bound)
     raise unreadable(owner, "objective", "binary, multiclass or multiclassova")
 
 
 def _answer(raw: Expected, index: Expected, p: Expected, width: int, band: float) -> Answer:
-    margin = lead(raw, width)
+    margin = distinct_lead(raw, width)
     return Answer(index=index, probabilities=p, scores=raw, margin=margin, bound=fixed_bound(margin, band))
 
 

@@ -15,9 +15,9 @@ from ..walk import MODE_LESS, Expected, ExpectedTree
 from .answers import (
     SINGLE_STEPS,
     argmax,
+    distinct_lead,
     even_chance_single,
     fixed_bound,
-    lead,
     logistic,
     soft_max,
     threshold_rule,
@@ -72,7 +72,7 @@ def expect_xgboost(owner: Record, rows: Expected, writer: Writer) -> Answer:
 
 
 def _answer(raw: Expected, index: Expected, p: Expected, width: int) -> Answer:
-    margin = lead(raw, width)
+    margin = distinct_lead(raw, width)
     bound = fixed_bound(margin, float(SINGLE_STEPS))
     return Answer(index=index, probabilities=p, scores=raw, margin=margin, bound=bound)
 
