@@ -577,7 +577,7 @@ def measure(folder: Path) -> dict[str, Any]:
                 row["refused"].setdefault(reason, []).append(f"{entry['name']} ({entry['encoding']})")
             row["accepted without its family"] += scan(contents, policy=without).verdict == "accepted"
         row["has a policy of its own"] = any(file.family == own for file in families)
-        report["corpora"][version] = row
+        report["corpora"][manifest_path.parent.name] = row
     total = sum(row["files"] for row in report["corpora"].values())
     accepted = sum(row["accepted"] for row in report["corpora"].values())
     report |= {"files": total, "accepted": accepted, "percent": round(100 * accepted / max(total, 1), 3)}
