@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Shared by the tests of the proof: small fitted models of every family as graph, typed model and ONNX file."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from lightgbm import LGBMClassifier, LGBMRegressor
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+from xgboost import XGBClassifier, XGBRegressor
+
+from depickle.emit import EmittedModel, emit_onnx
+from depickle.models import TypedModel, read_model
+from depickle.parity.proof import prove
+from depickle.pickles import open_package, vet
+from depickle.pickles.graph import Record
+from depickle_runtime.record import ProofRecord
+
+from .emit_checks import make_data
+
+Rows = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One fitted estimator: its inert graph, its typed model, its ONNX file and rows of its training data."""
+
+    name: str
+    live: Any
+    record: Record
+    writer: Mapping[str, str]
+    typed: TypedModel
+    emitted: EmittedModel
+    rows: Rows
+
+    def prove(self, onnx: bytes | None = None, emitted: EmittedModel | None = None) -> ProofRecord | None:
+        """The walk of another file, or of the subject's own, against the subject's graph."""
+        outputs = (emitted or self.emitted).outputs
+        return prove(
+            self.record,
+            (emitted or self.emitted).onnx if onnx is None else onnx,
+            outputs=outputs,
+            writer=self.writer,
+            where=self.name,
+        )
+
+
+def subject_of(name: str, live: Any, rows: Rows) -> Subject:
+    """What conversion makes of a live estimator."""
+    vetted = vet(pickle.dumps(live, protocol=5))
+    record = open_package(vetted).estimator
+    typed = read_model(record, writer=vetted.writer)
+    return Subject(name, live, record, vetted.writer, typed, emit_onnx(typed), rows)
+
+
+def fitted(name: str, live: Any, labels: tuple[Any, ...], *, missing: bool = False) -> Subject:
+    """`live` fitted on rows with columns of several scales."""
+    X, y = make_data(labels, missing=missing, rows=220)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        live.fit(X, y)
+    return subject_of(name, live, X)
+
+
+def _lgbm(**options: Any) -> LGBMClassifier:
+    return LGBMClassifier(n_estimators=8, verbose=-1, n_jobs=1, random_state=0, **options)
+
+
+def _imputed() -> list[Any]:
+    return [SimpleImputer(strategy="median"), StandardScaler()]
+
+
+_SIGNS, _BINARY, _WORDS = (-1, 0, 1), (0, 1), ("BUY", "SELL", "WAIT")
+
+SUBJECTS: dict[str, Callable[[str], Subject]] = {
+    "forest": lambda name: fitted(
+        name,
+        make_pipeline(RobustScaler(), RandomForestClassifier(8, max_depth=5, random_state=0)),
+        _BINARY,
+    ),
+    "extra trees": lambda name: fitted(
+        name,
+        make_pipeline(*_imputed(), ExtraTreesClassifier(6, max_depth=5, random_state=0)),
+        _WORDS,
+        missing=True,
+    ),
+    "tree": lambda name: fitted(
+        name, make_pipeline(StandardScaler(), DecisionTreeClassifier(random_state=0)), _SIGNS
+    ),
+    "gradient boosting": lambda name: fitted(
+        name,
+        make_pipeline(RobustScaler(), GradientBoostingClassifier(n_estimators=8, random_state=0)),
+        _BINARY,
+    ),
+    "gradient boosting of signs": lambda name: fitted(
+        name,
+        make_pipeline(*_imputed(), GradientBoostingClassifier(n_estimators=6, random_state=0)),
+        _SIGNS,
+        missing=True,
+    ),
+    "histogram boosting": lambda name: fitted(
+        name,
+        make_pipeline(StandardScaler(), HistGradientBoostingClassifier(max_iter=8, random_state=0)),
+        _BINARY,
+        missing=True,
+    ),
+    "histogram boosting of words": lambda name: fitted(
+        name, HistGradientBoostingClassifier(max_iter=6, random_state=0), _WORDS, missing=True
+    ),
+    "lightgbm": lambda name: fitted(
+        name, make_pipeline(RobustScaler(), _lgbm(boosting_type="dart")), _BINARY
+    ),
+    "lightgbm, zero as missing": lambda name: fitted(name, _lgbm(zero_as_missing=True), _SIGNS, missing=True),
+    "lightgbm forest": lambda name: fitted(
+        name, _lgbm(boosting_type="rf", subsample=0.7, subsample_freq=1), _BINARY, missing=True
+    ),
+    "xgboost": lambda name: fitted(
+        name,
+        make_pipeline(StandardScaler(), XGBClassifier(n_estimators=8, n_jobs=1, random_state=0)),
+        _BINARY,
+    ),
+    "xgboost of three": lambda name: fitted(
+        name, XGBClassifier(n_estimators=6, n_jobs=1, random_state=0), (0, 1, 2), missing=True
+    ),
+    "logistic regression": lambda name: fitted(
+        name, make_pipeline(*_imputed(), LogisticRegression(max_iter=500)), _BINARY, missing=True
+    ),
+    "logistic regression of words": lambda name: fitted(
+        name, make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)), _WORDS
+    ),
+    "forest regressor": lambda name: fitted(
+        name,
+        make_pipeline(
+            SimpleImputer(add_indicator=True),
+            MinMaxScaler(clip=True),
+            RandomForestRegressor(6, max_depth=5, random_state=0),
+        ),
+        (),
+        missing=True,
+    ),
+    "boosting regressor": lambda name: fitted(
+        name, make_pipeline(MaxAbsScaler(), GradientBoostingRegressor(n_estimators=8, random_state=0)), ()
+    ),
+    "lightgbm regressor": lambda name: fitted(
+        name, LGBMRegressor(n_estimators=8, verbose=-1, n_jobs=1, random_state=0), (), missing=True
+    ),
+    "xgboost regressor": lambda name: fitted(
+        name, XGBRegressor(n_estimators=8, n_jobs=1, random_state=0), (), missing=True
+    ),
+}
+
+
+@cache
+def subject(name: str) -> Subject:
+    """The subject of that name; fitted once."""
+    return SUBJECTS[name](name)
+
+
+def answers(onnx: bytes, rows: Rows) -> dict[str, npt.NDArray[Any]]:
+    """Every output of an ONNX file on `rows`, one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    entry = session.get_inputs()[0]
+    given = rows.astype(np.float32 if entry.type == "tensor(float)" else np.float64)
+    return dict(zip(names, session.run(None, {entry.name: given}), strict=True))

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The walk alone refuses every wrong model; most of them no sample of rows would have noticed."""
+
+from __future__ import annotations
+
+import pytest
+
+from .proof_kit import SUBJECTS, subject
+from .proof_mutants import FILE_KINDS, TYPED_KINDS, mutants, survives, table
+
+A_FEW = 12
+"""Mutants of each subject in the everyday run: some 200 in all."""
+
+MANY = 2200
+"""Mutants of the slow run, over all kinds."""
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_the_walk_refuses_every_mutant_of_a_small_sample(name: str) -> None:
+    one = subject(name)
+    assert one.prove() is not None
+    made = list(mutants(one, A_FEW))
+    assert len(made) == A_FEW
+    passed = [(mutant.level, mutant.kind) for mutant in made if survives(one, mutant)]
+    assert passed == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_walk_refuses_two_thousand_mutants_of_all_kinds() -> None:
+    lines, survivors = table(MANY)
+    print("\n".join(lines))
+    assert survivors == 0
+    kinds = {(line[:12].strip(), line[13:47].strip()) for line in lines[1:-1]}
+    assert kinds == {("file", kind) for kind in FILE_KINDS} | {("typed model", kind) for kind in TYPED_KINDS}
+    mutants_made, killed, random_noticed = (int(part) for part in lines[-1].split()[1:4])
+    assert mutants_made >= 2000
+    assert killed == mutants_made
+    assert random_noticed < killed
