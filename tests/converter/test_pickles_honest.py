@@ -44,7 +44,10 @@ def same(node: object, real: object, path: str, seen: set[tuple[int, int]]) -> i
         if node.objects is not None:
             assert real.dtype == object
             flat = real.ravel(order="F" if node.fortran else "C")
-            return sum(same(a, b, f"{path}[{i}]", seen) for i, (a, b) in enumerate(zip(node.objects, flat, strict=True)))
+            return sum(
+                same(a, b, f"{path}[{i}]", seen)
+                for i, (a, b) in enumerate(zip(node.objects, flat, strict=True))
+            )
         mine = node.to_numpy()
         assert mine.dtype == real.dtype, path
         assert mine.tobytes() == real.tobytes(), path
@@ -70,7 +73,9 @@ def same(node: object, real: object, path: str, seen: set[tuple[int, int]]) -> i
     if isinstance(node, TupleNode | ListNode):
         assert isinstance(real, tuple if isinstance(node, TupleNode) else list), path
         assert len(node) == len(real), path
-        return sum(same(a, b, f"{path}[{i}]", seen) for i, (a, b) in enumerate(zip(node.items, real, strict=True)))
+        return sum(
+            same(a, b, f"{path}[{i}]", seen) for i, (a, b) in enumerate(zip(node.items, real, strict=True))
+        )
     if isinstance(node, DictNode):
         assert list(node.items) == list(real), path
         return sum(same(value, real[key], f"{path}[{key!r}]", seen) for key, value in node.items.items())
@@ -104,7 +109,15 @@ def test_every_encoding_of_an_honest_model_is_accepted_and_faithful(name, tmp_pa
         # A model without arrays is the same file whether joblib or pickle wrote it.
         assert vetted.container in (kind, kind.replace("joblib", "pickle")), encoding
         assert {finding.rule for finding in vetted.findings} <= {"DP427"}
-        assert same(vetted.root, joblib.load(io.BytesIO(data)) if "lz4" not in encoding else models()[name], name, set()) > 0
+        assert (
+            same(
+                vetted.root,
+                joblib.load(io.BytesIO(data)) if "lz4" not in encoding else models()[name],
+                name,
+                set(),
+            )
+            > 0
+        )
 
 
 def test_the_writer_is_read_from_the_graph():
@@ -127,7 +140,9 @@ def test_a_package_shows_its_estimator_and_what_is_beside_it():
     assert package.performance == {"accuracy": 0.625, "rows": 120.0}
     assert package.auxiliary == (("feature_engineer",),)
     assert [finding.rule for finding in vetted.findings] == ["DP427"]
-    assert [use.role for use in vetted.globals if use.module == "core.ml.feature_engineering"] == ["auxiliary"]
+    assert [use.role for use in vetted.globals if use.module == "core.ml.feature_engineering"] == [
+        "auxiliary"
+    ]
 
 
 def test_shared_references_and_cycles_are_kept():

@@ -81,7 +81,7 @@ _OTHER_FORMATS: tuple[tuple[bytes, str], ...] = (
 )
 
 #: First bytes that a pickle of protocol 0 or 1 can begin with.
-_TEXT_STARTS = frozenset(b"(]}cVIFLNGKMJXTU)ilpqtd.")
+_TEXT_STARTS = frozenset(b"(]}cVIFLNGKMJXSTUPQ)ilpqtd.")
 
 
 def open_container(data: bytes) -> Contents:

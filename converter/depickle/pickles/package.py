@@ -141,7 +141,7 @@ def _names(value: Value) -> tuple[str, ...] | None:
 
 
 def render_date(value: Value) -> str | None:
-    """A date as text: text as it is, a packed `datetime` in ISO 8601; None for anything else."""
+    """A date as text: text as it is, a packed `datetime` in ISO 8601 with its fixed offset; None for anything else."""
     if isinstance(value, Record) and value.module == "datetime" and value.args:
         packed = value.args[0]
         if isinstance(packed, bytes) and value.name in ("datetime", "date") and len(packed) in (4, 10):
@@ -150,8 +150,26 @@ def render_date(value: Value) -> str | None:
                 text += f"T{packed[4]:02d}:{packed[5]:02d}:{packed[6]:02d}"
                 micro = packed[7] << 16 | packed[8] << 8 | packed[9]
                 text += f".{micro:06d}" if micro else ""
+                text += _offset(value.args[1]) if len(value.args) > 1 else ""
             return text
     return _text(value)
+
+
+def _offset(zone: Value) -> str:
+    """``+02:00`` of a `datetime.timezone`; nothing for a zone whose offset is not in the file."""
+    if not isinstance(zone, Record) or (zone.module, zone.name) != ("datetime", "timezone") or not zone.args:
+        return ""
+    delta = zone.args[0]
+    if not isinstance(delta, Record) or (delta.module, delta.name) != ("datetime", "timedelta"):
+        return ""
+    parts = [part for part in delta.args if isinstance(part, int)]
+    if len(parts) != 3:
+        return ""
+    seconds = parts[0] * 86_400 + parts[1]
+    if parts[2] or seconds % 60 or abs(seconds) >= 86_400:
+        return ""
+    hours, minutes = divmod(abs(seconds) // 60, 60)
+    return f"{'-' if seconds < 0 else '+'}{hours:02d}:{minutes:02d}"
 
 
 def _figures(value: Value) -> dict[str, float]:
