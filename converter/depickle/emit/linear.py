@@ -42,21 +42,25 @@ def emit_linear(graph: Graph, x: str, model: Linear, input_error: Spread = 0.0) 
         graph.add("MatMul", graph.add("Abs", x), graph.constant(np.abs(weights), "float64")),
         graph.constant(np.abs(model.intercept), "float64"),
     )
-    if width > 1:
-        magnitude = graph.add("ReduceMax", magnitude, last_axis(graph), keepdims=1)
+    largest = (
+        graph.add("Squeeze", magnitude, last_axis(graph))
+        if width == 1
+        else graph.add("ReduceMax", magnitude, last_axis(graph), keepdims=0)
+    )
     # One score is off by gamma times its magnitude, in the original and here; several classes compare two scores.
-    error = widened(graph, magnitude, 2.0 * gamma)
+    bound = graph.add("Mul", largest, graph.scalar((2.0 if width == 1 else 4.0) * gamma))
+    error: Spread = graph.add("Unsqueeze", bound, last_axis(graph))
     if input_error != 0.0:
-        reach = float(np.abs(weights).sum(axis=0).max()) * (1.0 + 2.0**-40)
+        reach = 2.0 * float(np.abs(weights).sum(axis=0).max()) * (1.0 + 2.0**-40)
         error = total(graph, [error, widened(graph, input_error, reach)])
-    margin = gap(graph, raw, width)
+        bound = as_bound(graph, error, bound)
     return Heads(
         index,
         p,
         raw,
         width,
-        margin,
-        as_bound(graph, error if width == 1 else widened(graph, error, 2.0), margin),
+        gap(graph, raw, width),
+        bound,
         gamma,
         score_error=error,
         probability_error=widened(graph, error, 4.0, EXP_SPREAD),

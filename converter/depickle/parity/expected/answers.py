@@ -82,7 +82,7 @@ def lead(values: Expected, width: int) -> Expected:
 
 
 def distinct_lead(values: Expected, width: int) -> Expected:
-    """By how much the largest leads the next smaller one, [N]; of one score, its distance from 0; 1 where there is none.
+    """By how much the largest leads the next smaller one, [N]; of one score, its distance from 0. 1 where none is.
 
     For sums that are bit-equal in both models: equal scores have equal probabilities in any arithmetic, and exp(0)
     is 1 in all of them, so that a tie decides itself and only scores that differ by less than the band are open.
