@@ -20,23 +20,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
-import numpy.typing as npt
-
 from .audit_log import AuditLog
-from .errors import (
-    AuditError,
-    ConfigurationError,
-    ModelContractError,
-    RollbackError,
-    SecurityError,
-    StoreError,
-)
-from .metadata import Metadata
+from .errors import AuditError, ConfigurationError, RollbackError, SecurityError, StoreError
+from .loaded_model import LoadedModel
 from .probes import start_session
-from .record import ConversionRecord
 from .release import SignedRelease
-from .session import Answers, OnnxSession
 from .settings import admit_insecure, default_state_dir, read_settings
 from .state import TrustState
 from .store import ModelStore
@@ -47,83 +35,6 @@ from .verification import VerifiedModel, Verifier
 __all__ = ["LoadedModel", "SecureModelLoader"]
 
 _logger = logging.getLogger(__name__)
-
-
-class LoadedModel:
-    """A verified model with its open session.
-
-    Attributes:
-        verified: what was verified, digests and signers included.
-        session: the open session.
-    """
-
-    def __init__(self, verified: VerifiedModel, session: OnnxSession) -> None:
-        """Use `SecureModelLoader.load_model`."""
-        self.verified = verified
-        self.session = session
-        classes = verified.record.classes
-        self._classes = None if classes is None else _class_array(classes)
-
-    @property
-    def record(self) -> ConversionRecord:
-        """How the model came to be and how to call it."""
-        return self.verified.record
-
-    @property
-    def metadata(self) -> Metadata:
-        """The guide's metadata."""
-        return self.verified.metadata
-
-    def run(self, X: npt.ArrayLike) -> Answers:
-        """Every output for a batch of rows; see `OnnxSession.run`."""
-        return self.session.run(X)
-
-    def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
-        """What the original's `predict` gives: labels of a classifier or outlier detector, values of a regressor.
-
-        Args:
-            X: [N, F] numbers.
-
-        Raises:
-            ModelContractError: the rows do not fit (DP221 to DP223), or the model has no such answer (DP226).
-            FeatureError: the original refuses such values.
-
-        Returns:
-            [N].
-        """
-        answers = self.session.run(X)
-        if self._classes is not None and answers.class_index is not None:
-            index = answers.class_index.reshape(-1)
-            if index.size and (int(index.min()) < 0 or int(index.max()) >= len(self._classes)):
-                raise ModelContractError(
-                    "The model answered a class that its record does not have",
-                    code="DP226",
-                    where=self.verified.name,
-                )
-            return np.asarray(self._classes[index])
-        if self.record.task == "regressor" and answers.scores is not None:
-            return answers.scores[:, 0]
-        raise ModelContractError(
-            "The model has no label and no value to predict", code="DP226", where=self.verified.name
-        )
-
-    def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
-        """Probabilities [N, C] in the order of `record.classes`.
-
-        Raises:
-            ModelContractError: as `predict`; DP226, the original has no `predict_proba`.
-            FeatureError: the original refuses such values.
-        """
-        probabilities = self.session.run(X).probabilities
-        if probabilities is None:
-            raise ModelContractError(
-                "The model gives no probabilities", code="DP226", where=self.verified.name
-            )
-        return probabilities
-
-
-def _class_array(classes: list[int | float | str | bool]) -> npt.NDArray[Any]:
-    return np.array(classes) if len({type(c) for c in classes}) == 1 else np.array(classes, dtype=object)
 
 
 def _now() -> datetime:

@@ -87,6 +87,7 @@ def survey(
     if isinstance(signed, SecurityError):
         faults.add(signed)
         return result
+    trusted = signed
     release = signed.release
     result |= {
         "store_name": release.store_name,
@@ -99,7 +100,10 @@ def survey(
     if entry is not None:
         digests = (result["checksum_sha256"], result["checksum_sha512"], result["file_size"])
         result["checksum_valid"] = digests == (entry.sha256, entry.sha512, entry.size)
-        result["in_allowed_list"] = faults.holds(lambda: verifier.check_allowed(name, entry))
+        result["in_allowed_list"] = faults.holds(
+            lambda: verifier.admission.check_whitelist(name, entry.sha256)
+        )
+        faults.holds(lambda: verifier.admission.check_revoked(name, entry.sha256, trusted))
     facts: ArtefactFacts | None = None
     try:
         facts = verifier.facts(name, signed)
@@ -123,8 +127,7 @@ def _check(
 ) -> None:
     signature = faults.holds(lambda: verifier.check_hmac(facts))
     result["signature_valid"] = signature and bool(facts.signed.signers)
-    faults.holds(lambda: verifier.check_revoked(facts))
-    faults.holds(lambda: verifier.check_tier(facts))
+    faults.holds(lambda: verifier.admission.check_tier(facts.name, facts.record.tier))
     if data is None:
         return
     if faults.holds(lambda: verifier.check_bytes(facts, data)) and facts.name.endswith(".onnx"):

@@ -23,12 +23,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from . import _strict_json
+from .admission import Admission
 from .errors import (
     DigestMismatchError,
     MetadataError,
-    NotAllowedError,
     ReleaseError,
-    RevokedError,
     StoreError,
     UnsafeModelError,
     VerificationError,
@@ -46,8 +45,8 @@ from .release import (
     verify_release,
 )
 from .state import TrustState
-from .store import RELEASE_NAME, WHITELIST_NAME, ModelStore
-from .trust import DEFAULT_TIERS, PolicyTrust, Trust, UnsafeNoTrust
+from .store import RELEASE_NAME, ModelStore
+from .trust import Trust, UnsafeNoTrust
 
 __all__ = ["ArtefactFacts", "VerifiedModel", "Verifier", "parse_record", "refuse_format"]
 
@@ -219,6 +218,11 @@ class Verifier:
             _logger.warning("%s: %s", signed.release.store_name, warning)
         return signed
 
+    @property
+    def admission(self) -> Admission:
+        """What was decided about artefacts: step 5."""
+        return Admission(store=self.store, trust=self.trust, state=self.state)
+
     def facts(self, name: str, signed: SignedRelease) -> ArtefactFacts:
         """Verify an artefact's metadata and record: step 3.
 
@@ -289,73 +293,6 @@ class Verifier:
         if secret is not None:
             verify_metadata_hmac(facts.metadata, secret, where=metadata_name(facts.name))
 
-    def check_allowed(self, name: str, entry: FileEntry) -> None:
-        """Check the operator's whitelist: step 5.
-
-        Raises:
-            NotAllowedError: DP131 to DP134.
-        """
-        allowed = self.store.whitelist().get(name)
-        if allowed is None:
-            raise NotAllowedError(
-                "The whitelist does not name this file",
-                code="DP133",
-                where=f"{WHITELIST_NAME}, {name}",
-                found="no entry",
-                expected=entry.sha256,
-                next_step=f"if it is to be loaded, the operator adds it: depickle allow --propose {name}",
-            )
-        if not hmac.compare_digest(allowed, entry.sha256):
-            raise NotAllowedError(
-                "The whitelist names this file with another digest",
-                code="DP134",
-                where=f"{WHITELIST_NAME}, {name}",
-                found=allowed,
-                expected=entry.sha256,
-                next_step="find out which of the two is right before changing either",
-            )
-
-    def check_revoked(self, facts: ArtefactFacts) -> None:
-        """Check the revocations of the release and of every earlier one that this host has seen: step 5.
-
-        Raises:
-            RevokedError: DP135.
-            StoreError: DP150, DP151.
-        """
-        reasons = {item.sha256: item.reason for item in facts.signed.release.revocations}
-        remembered = self.state.read(facts.signed.release.store_name)
-        if remembered is not None:
-            reasons = {**remembered.revoked, **reasons}
-        if facts.entry.sha256 in reasons:
-            raise RevokedError(
-                "The model was revoked",
-                code="DP135",
-                where=facts.name,
-                found=reasons[facts.entry.sha256] or "no reason given",
-                next_step="load another version; a revocation is never taken back, publish a new model instead",
-            )
-
-    def check_tier(self, facts: ArtefactFacts) -> None:
-        """Check that the policy admits the model's tier: step 5.
-
-        Raises:
-            NotAllowedError: DP136.
-        """
-        admitted = (
-            frozenset(self.trust.policy.admitted_tiers)
-            if isinstance(self.trust, PolicyTrust)
-            else DEFAULT_TIERS
-        )
-        if facts.record.tier not in admitted:
-            raise NotAllowedError(
-                "The model's tier is not admitted",
-                code="DP136",
-                where=facts.name,
-                found=facts.record.tier,
-                expected=" or ".join(sorted(admitted)) or "none",
-                next_step="add the tier to admitted_tiers of the trust policy, if its evidence is enough",
-            )
-
     def read_artefact(self, facts: ArtefactFacts) -> bytes:
         """Read the artefact once and check both digests of those bytes: step 6.
 
@@ -415,9 +352,7 @@ class Verifier:
         signed = self.open_release() if signed is None else signed
         facts = self.facts(name, signed)
         self.check_hmac(facts)
-        self.check_allowed(name, facts.entry)
-        self.check_revoked(facts)
-        self.check_tier(facts)
+        self.admission.check(name, facts.entry.sha256, facts.record.tier, signed)
         return self.vet(facts, self.read_artefact(facts))
 
     def vet(self, facts: ArtefactFacts, data: bytes) -> VerifiedModel:
