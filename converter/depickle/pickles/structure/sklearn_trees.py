@@ -56,7 +56,8 @@ def tree_graph(record: Record) -> NodeGraph:
     inner = left != -1
     if not np.array_equal(inner, right != -1):
         raise refuse(rule, record, "a node has one child")
-    if "missing_go_to_left" in names and int(nodes["missing_go_to_left"].max()) > 1:
+    # scikit-learn 1.3.0 leaves the flag of a leaf, which nothing reads, as it found the memory
+    if "missing_go_to_left" in names and (nodes["missing_go_to_left"][inner] > 1).any():
         raise refuse(rule, record, "a flag for missing values is neither 0 nor 1")
     feature, threshold = nodes["feature"][inner], nodes["threshold"][inner]
     return NodeGraph(record, rule, left[inner], right[inner], inner, feature, threshold, n_features, depth)
