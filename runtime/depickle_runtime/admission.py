@@ -59,19 +59,20 @@ class Admission:
                 next_step="find out which of the two is right before changing either",
             )
 
-    def check_revoked(self, name: str, sha256: str, signed: SignedRelease) -> None:
+    def check_revoked(self, name: str, sha256: str, store_name: str, signed: SignedRelease | None) -> None:
         """Check the revocations of the release and of every earlier one that this host has seen: step 5.
 
         Args:
             name: name of the artefact, for the error.
             sha256: its digest.
-            signed: the release.
+            store_name: the store.
+            signed: the release; None where there is none that verifies, and the memory alone answers.
 
         Raises:
             RevokedError: DP135.
             StoreError: DP150, DP151.
         """
-        reason = self.revocation(sha256, signed.release.store_name, signed)
+        reason = self.revocation(sha256, store_name, signed)
         if reason is not None:
             raise RevokedError(
                 "The model was revoked",
@@ -140,5 +141,5 @@ class Admission:
             StoreError: the whitelist or the state cannot be read.
         """
         self.check_whitelist(name, sha256)
-        self.check_revoked(name, sha256, signed)
+        self.check_revoked(name, sha256, signed.release.store_name, signed)
         self.check_tier(name, tier)

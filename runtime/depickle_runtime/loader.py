@@ -4,6 +4,7 @@
 * `load_model` gives a model only after every step of `verification`, the session and the stored probe rows
 * a refusal is raised, logged and audited; a load that cannot be audited is refused
 * a check that is turned off needs ``ML_ALLOW_INSECURE=1`` and is logged and audited each time
+* what was loaded runs on until somebody decides against it; `withdrawn` says whether somebody has
 * `verify_model` does the same work, reports every fault it finds, raises none and leaves the floor alone
 
 >>> loader = SecureModelLoader("models", secret_key=key)  # doctest: +SKIP
@@ -21,7 +22,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .audit_log import AuditLog
-from .errors import AuditError, ConfigurationError, RollbackError, SecurityError, StoreError
+from .errors import (
+    AuditError,
+    ConfigurationError,
+    NotAllowedError,
+    RevokedError,
+    RollbackError,
+    SecurityError,
+    StoreError,
+)
 from .loaded_model import LoadedModel
 from .probes import start_session
 from .release import SignedRelease
@@ -35,6 +44,9 @@ from .verification import VerifiedModel, Verifier
 __all__ = ["LoadedModel", "SecureModelLoader"]
 
 _logger = logging.getLogger(__name__)
+
+# A whitelist that is absent or malformed (DP131, DP132) is damage: nobody decided anything about this model.
+_DECISIONS = frozenset({"DP133", "DP134", "DP135", "DP136"})
 
 
 def _now() -> datetime:
@@ -144,6 +156,64 @@ class SecureModelLoader:
         except SecurityError as fault:
             self._audit_refusal("release.refused", "", fault)
             raise
+
+    def revoked(self, digest: str) -> str | None:
+        """Why an artefact is revoked: by the release, or by any earlier one that this host has seen.
+
+        Args:
+            digest: SHA-256 of the artefact, hexadecimal.
+
+        Raises:
+            VerificationError: the release does not verify, or the state cannot be read.
+            AuditError: the refusal cannot be audited.
+
+        Returns:
+            The reason that its publisher gave, which may be empty; None for an artefact that is not revoked.
+        """
+        signed = self.open_release()
+        admission = self._verifier(self._trust).admission
+        return admission.revocation(digest, signed.release.store_name, signed)
+
+    def withdrawn(self, model: LoadedModel) -> RevokedError | NotAllowedError | None:
+        """Why a model that was loaded earlier must not run on: what was decided about it since, not what broke.
+
+        A revocation counts whether the release in place names it or an earlier one did. Where that release does
+        not verify, remembered revocations still count, and the whitelist and the tiers do not.
+
+        Args:
+            model: a model of this store.
+
+        Returns:
+            The refusal, audited and logged: DP133 or DP134 off the whitelist, DP135 revoked, DP136 of a tier
+            that is no longer admitted. None where it may run on, a damaged file or release notwithstanding.
+        """
+        verified = model.verified
+        verifier = self._verifier(self._trust)
+        admission = verifier.admission
+        signed: SignedRelease | None = None
+        try:
+            signed = verifier.open_release()
+        except SecurityError as damage:
+            _logger.warning("%s: only remembered revocations are checked: %s", verified.name, damage)
+        steps: list[Callable[[], None]] = [
+            lambda: admission.check_revoked(verified.name, verified.sha256, verified.store_name, signed)
+        ]
+        if signed is not None:
+            steps += [
+                lambda: admission.check_whitelist(verified.name, verified.sha256),
+                lambda: admission.check_tier(verified.name, verified.tier),
+            ]
+        for step in steps:
+            try:
+                step()
+            except (RevokedError, NotAllowedError) as fault:
+                if fault.code in _DECISIONS:
+                    self._audit_refusal("model.withdrawn", verified.name, fault)
+                    return fault
+                _logger.warning("%s runs on after: %s", verified.name, fault)
+            except SecurityError as damage:
+                _logger.warning("%s runs on after: %s", verified.name, damage)
+        return None
 
     def verify_model(self, model_path: str | Path) -> dict[str, Any]:
         """Verify a file without keeping a session of it; everything that `load_model` checks.

@@ -8,7 +8,8 @@ Guarantees:
 * `predict_signal` reads no file and never raises: it gives a signed confidence, or None and a reason. Callers
   test for None.
 * `reload_models` swaps all models in one step, between predictions. What cannot be reloaded keeps running,
-  unless it was revoked, taken off the whitelist or dropped from the release.
+  unless it was revoked, taken off the whitelist or dropped from the release. A revocation that this host has seen
+  counts even where the release in place leaves it out or does not verify.
 * One predictor may be used from several threads: models are immutable and the set of them is replaced as one
   reference. The caller's feature engineer is called from those threads as it is.
 
@@ -48,15 +49,14 @@ STATE_FOLDER: Final = "depickle-state"
 
 _T = TypeVar("_T")
 
-# What an operator or a publisher decided about the very artefact that runs; damage to its file is no decision.
-_NO_LONGER_ADMITTED: Final = frozenset({"DP133", "DP134", "DP135", "DP136"})
-
 
 @dataclass(frozen=True, slots=True)
 class _Running:
     """All models of one moment; replaced as a whole, never changed."""
 
     models: Mapping[str, SymbolModel]
+    loaded: Mapping[str, LoadedModel]
+    """What `models` were bound from, by the same symbols."""
     failures: Mapping[str, SecurityError]
 
 
@@ -202,8 +202,9 @@ class SecureMLPredictor:
         """Load the current models again and swap them in as one.
 
         Raises:
-            VerificationError: the release does not verify; everything runs on as it was.
-            AuditError: the loads cannot be audited; everything runs on as it was.
+            VerificationError: the release does not verify; everything runs on as it was, except for models that
+                this host knows to be revoked.
+            AuditError: the loads cannot be audited; likewise.
 
         Returns:
             By symbol: ``status`` (``loaded``, ``unchanged``, ``kept``: what ran runs on, ``stopped``: it was
@@ -212,9 +213,13 @@ class SecureMLPredictor:
         """
         with self._reloading:
             before = self._running
-            loaded, failures = self._loader.load_current()
+            try:
+                loaded, failures = self._loader.load_current()
+            except SecurityError:
+                self._running = self._without_withdrawn(before)
+                raise
             fresh = self._bind(loaded, failures)
-            models = dict(fresh.models)
+            models, kept, failed = dict(fresh.models), dict(fresh.loaded), dict(fresh.failures)
             report: dict[str, dict[str, Any]] = {}
             for symbol in sorted({*before.models, *fresh.models, *fresh.failures}):
                 old, new = before.models.get(symbol), fresh.models.get(symbol)
@@ -226,12 +231,13 @@ class SecureMLPredictor:
                     report[symbol] = _line("removed", None, None)
                 elif old is None:
                     report[symbol] = _line("failed", None, refusal)
-                elif self._still_admitted(old, refusal):
-                    models[symbol] = old
+                elif (decision := self._loader.withdrawn(before.loaded[symbol])) is None:
+                    models[symbol], kept[symbol] = old, before.loaded[symbol]
                     report[symbol] = _line("kept", old, refusal)
                 else:
-                    report[symbol] = _line("stopped", None, refusal)
-            self._running = _Running(MappingProxyType(models), fresh.failures)
+                    failed[symbol] = decision
+                    report[symbol] = _line("stopped", None, decision)
+            self._running = _running(models, kept, failed)
         for symbol, line in report.items():
             level = logging.INFO if line["code"] is None else logging.ERROR
             _logger.log(level, "reload %s: %s %s", symbol, line["status"], line["message"] or "")
@@ -260,17 +266,19 @@ class SecureMLPredictor:
         for symbol, model in bound.items():
             if model.fault is not None:
                 _logger.warning("%s will always abstain: %s", symbol, model.fault)
-        return _Running(MappingProxyType(bound), MappingProxyType(dict(failures)))
+        return _running(bound, models, failures)
 
-    def _still_admitted(self, old: SymbolModel, refusal: SecurityError) -> bool:
-        """Whether what runs may run on although its symbol's current model did not load."""
-        name, digest = old.model.name, old.model.sha256
-        revoked = {revocation.sha256 for revocation in self._loader.open_release().release.revocations}
-        if digest in revoked:
-            return False
-        faults = {fault["code"] for fault in self._loader.verify_model(name)["errors"]}
-        _logger.warning("%s keeps running after: %s", name, refusal)
-        return not faults & _NO_LONGER_ADMITTED
+    def _without_withdrawn(self, before: _Running) -> _Running:
+        """What runs, without the models that somebody decided against."""
+        faults = {symbol: self._loader.withdrawn(model) for symbol, model in before.loaded.items()}
+        withdrawn = {symbol: fault for symbol, fault in faults.items() if fault is not None}
+        if not withdrawn:
+            return before
+        return _running(
+            {symbol: model for symbol, model in before.models.items() if symbol not in withdrawn},
+            {symbol: model for symbol, model in before.loaded.items() if symbol not in withdrawn},
+            {**before.failures, **withdrawn},
+        )
 
 
 def create_secure_ml_predictor(
@@ -310,6 +318,14 @@ def create_secure_ml_predictor(
         audit_log=audit_log,
         environ=environ,
     )
+
+
+def _running(
+    models: Mapping[str, SymbolModel],
+    loaded: Mapping[str, LoadedModel],
+    failures: Mapping[str, SecurityError],
+) -> _Running:
+    return _Running(MappingProxyType(dict(models)), dict(loaded), MappingProxyType(dict(failures)))
 
 
 class _Engineers:

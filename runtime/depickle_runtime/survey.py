@@ -103,7 +103,9 @@ def survey(
         result["in_allowed_list"] = faults.holds(
             lambda: verifier.admission.check_whitelist(name, entry.sha256)
         )
-        faults.holds(lambda: verifier.admission.check_revoked(name, entry.sha256, trusted))
+        faults.holds(
+            lambda: verifier.admission.check_revoked(name, entry.sha256, release.store_name, trusted)
+        )
     facts: ArtefactFacts | None = None
     try:
         facts = verifier.facts(name, signed)

@@ -231,6 +231,33 @@ def test_a_revocation_is_remembered_when_a_later_release_leaves_it_out(sim: Stor
     assert loader.verify_model(name)["valid"] is False
 
 
+def test_what_was_decided_about_a_loaded_model_can_be_asked(sim: StoreSimulator) -> None:
+    name = sim.publish_symbols("EURUSD", "GBPUSD")[0]
+    loader = sim.loader()
+    models, _ = loader.load_current()
+    digest = sim.release().files[name].sha256
+    assert loader.revoked(digest) is None
+    assert loader.withdrawn(models["EURUSD"]) is None
+    sim.path(name).unlink()
+    assert loader.withdrawn(models["EURUSD"]) is None
+    sim.publish(revoke=(digest,))
+    assert loader.revoked(digest) == "it lost money"
+    relisted(sim, **{f"{sim.stems[1]}.onnx": None})
+    found = {symbol: loader.withdrawn(model) for symbol, model in models.items()}
+    assert {symbol: fault and fault.code for symbol, fault in found.items()} == {
+        "EURUSD": "DP135",
+        "GBPUSD": "DP133",
+    }
+    sim.path(RELEASE_NAME).unlink()
+    found = {symbol: loader.withdrawn(model) for symbol, model in models.items()}
+    assert {symbol: fault and fault.code for symbol, fault in found.items()} == {
+        "EURUSD": "DP135",
+        "GBPUSD": None,
+    }
+    with pytest.raises(SecurityError):
+        loader.revoked(digest)
+
+
 def test_a_damaged_memory_is_not_a_first_use(sim: StoreSimulator) -> None:
     sim.publish_symbols("EURUSD")
     loader = sim.loader()

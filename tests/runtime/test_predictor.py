@@ -269,8 +269,49 @@ def test_a_revoked_model_stops_even_if_its_successor_is_damaged(store: SignalSto
         store.publish(store.artefact("EURUSD", seed=9), revoke=(digest,))
         store.flip(f"{store.stems[3]}.onnx")
         report = predictor.reload_models()
-        assert (report["EURUSD"]["status"], report["EURUSD"]["code"]) == ("stopped", "DP140")
-        assert predictor.predict_signal("EURUSD", ROW)[0] is None
+        assert (report["EURUSD"]["status"], report["EURUSD"]["code"]) == ("stopped", "DP135")
+        assert predictor.predict_signal("EURUSD", ROW)[1]["code"] == "DP135"
+
+
+def test_a_revocation_seen_earlier_stops_a_model_whose_metadata_and_successor_are_damaged(
+    store: SignalStore,
+) -> None:
+    with store.predictor() as predictor:
+        digest = predictor.predict_signal("EURUSD", ROW)[1]["digest"]
+        store.publish(store.artefact("EURUSD", seed=9), revoke=(digest,))
+        store.predictor(
+            db_path=store.root / "data" / "other.db"
+        ).close()  # another process of this host saw it
+        store.put_release(revocations=[], serial=store.release().serial + 1)
+        store.flip(f"{store.stems[3]}.onnx")
+        store.path(f".metadata/{store.stems[0]}.onnx.json").unlink()
+        report = predictor.reload_models()
+        assert (report["EURUSD"]["status"], report["EURUSD"]["code"]) == ("stopped", "DP135")
+        assert predictor.failures["EURUSD"].code == "DP135"
+        assert "model.withdrawn" in predictor._loader.audit.path.read_text()
+
+
+def test_a_revocation_seen_earlier_stops_a_model_even_if_the_release_no_longer_verifies(
+    store: SignalStore,
+) -> None:
+    with store.predictor() as predictor:
+        digest = predictor.predict_signal("EURUSD", ROW)[1]["digest"]
+        store.publish(revoke=(digest,))
+        store.predictor(db_path=store.root / "data" / "other.db").close()
+        store.flip(".metadata/release.json", 100)
+        with pytest.raises(SecurityError):
+            predictor.reload_models()
+        assert predictor.symbols == ("GBPUSD", "USDJPY")
+        assert predictor.predict_signal("EURUSD", ROW)[1]["code"] == "DP135"
+        assert predictor.predict_signal("GBPUSD", ROW)[0] is not None
+
+
+def test_a_deleted_whitelist_stops_nothing_that_runs(store: SignalStore) -> None:
+    with store.predictor() as predictor:
+        store.path("allowed_models.json").unlink()
+        report = predictor.reload_models()
+        assert {(line["status"], line["code"]) for line in report.values()} == {("kept", "DP131")}
+        assert predictor.predict_signal("EURUSD", ROW)[0] is not None
 
 
 def test_a_model_taken_off_the_whitelist_stops_at_reload(store: SignalStore) -> None:
