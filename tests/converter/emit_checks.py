@@ -157,11 +157,14 @@ def split_rows(typed: TypedModel, base: Rows, *, limit: int = 60) -> tuple[Rows,
 def random_rows(base: Rows, count: int = 1500) -> Rows:
     """Rows around the training data, some far outside it, with zeros and tiny values; NaN where the data has them."""
     rng = np.random.default_rng(11)
+    empty = np.isnan(base).all(axis=0)
+    base = np.where(empty, 1.0, base)
     rows = rng.normal(size=(count, base.shape[1])) * np.nanstd(base, axis=0) * 1.5 + np.nanmean(base, axis=0)
     rows[rng.random(rows.shape) < 0.03] = 0.0
     rows[rng.random(rows.shape) < 0.01] = -0.0
     rows[rng.random(rows.shape) < 0.01] = 1e-36
     rows[rng.random(rows.shape) < 0.01] *= 1e6
+    rows[:, empty] = np.nan
     if np.isnan(base).any():
         rows[rng.random(rows.shape) < 0.05] = np.nan
     return rows

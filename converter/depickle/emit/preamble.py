@@ -9,8 +9,21 @@ from typing import assert_never
 
 import numpy as np
 
-from ..models.types import Clip, Divide, Impute, Multiply, Select, Shift, Subtract, Transform
+from ..models.types import (
+    Apply,
+    Branches,
+    Clip,
+    Divide,
+    Impute,
+    Multiply,
+    Products,
+    Select,
+    Shift,
+    Subtract,
+    Transform,
+)
 from .graph import Graph
+from .links import join_columns
 
 __all__ = ["emit_transforms"]
 
@@ -31,6 +44,16 @@ def emit_transforms(graph: Graph, x: str, steps: Sequence[Transform]) -> str:
                 x = _impute(graph, x, step)
             case Select():
                 x = _columns(graph, x, step.columns)
+            case Apply():
+                x = _apply(graph, x, step.function)
+            case Products():
+                x = _products(graph, x, step.terms)
+            case Branches():
+                parts = [
+                    emit_transforms(graph, _columns(graph, x, columns), inner)
+                    for columns, inner in step.branches
+                ]
+                x = join_columns(graph, parts)
             case _:
                 assert_never(step)
     return x
@@ -57,3 +80,26 @@ def _missing(graph: Graph, x: str, step: Impute) -> str:
     if math.isnan(step.missing):
         return graph.add("IsNaN", x)
     return graph.add("Equal", x, graph.scalar(step.missing))
+
+
+def _apply(graph: Graph, x: str, function: str) -> str:
+    if function == "Square":
+        return graph.add("Mul", x, x)
+    return graph.add(function, x)
+
+
+def _products(graph: Graph, x: str, terms: tuple[tuple[int, ...], ...]) -> str:
+    """Terms of one degree at a time; they come ordered by degree."""
+    parts: list[str] = []
+    degrees = [len(term) for term in terms]
+    for degree in sorted(set(degrees)):
+        chosen = [term for term in terms if len(term) == degree]
+        if degree == 0:
+            first = _columns(graph, x, (0,))
+            parts.append(graph.add("Add", graph.add("Mul", first, graph.scalar(0.0)), graph.scalar(1.0)))
+            continue
+        product = _columns(graph, x, [term[-1] for term in chosen])
+        for place in range(degree - 2, -1, -1):
+            product = graph.add("Mul", _columns(graph, x, [term[place] for term in chosen]), product)
+        parts.append(product)
+    return join_columns(graph, parts)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from ..pickles.graph import GlobalRef, Record, TupleNode, Value, plain
 from .attributes import array_of, boolean, float_array, integer, number, text, unsupported, wrong
@@ -19,6 +20,8 @@ __all__ = [
     "read_robust_scaler",
     "read_selector",
     "read_standard_scaler",
+    "read_supported",
+    "read_univariate_selector",
 ]
 
 
@@ -150,6 +153,56 @@ def read_selector(record: Record, columns: int, context: Context) -> ReadTransfo
     threshold = number(record, "threshold")
     chosen = tuple(int(column) for column in np.flatnonzero(variances > threshold))
     return _selected(record, chosen, allow_nan=True)
+
+
+def read_univariate_selector(record: Record, columns: int, context: Context) -> ReadTransform:
+    """SelectKBest, SelectPercentile, SelectFpr and SelectFwe, by their own rules for ties."""
+    _width(record, columns)
+    name = "pvalues_" if record.name in ("SelectFpr", "SelectFwe") else "scores_"
+    values = float_array(record, name, shape=(columns,), finite=False)
+    match record.name:
+        case "SelectFpr":
+            mask = values < number(record, "alpha")
+        case "SelectFwe":
+            mask = values < number(record, "alpha") / columns
+        case "SelectKBest":
+            mask = _best(record, values)
+        case _:
+            mask = _upper_percentile(values, number(record, "percentile"))
+    return _selected(record, tuple(int(column) for column in np.flatnonzero(mask)), allow_nan=False)
+
+
+def _best(record: Record, scores: FloatArray) -> npt.NDArray[np.bool_]:
+    mask = np.zeros(len(scores), dtype=bool)
+    if plain(record.get("k")) == "all":
+        return ~mask
+    k = integer(record, "k")
+    ranked = np.argsort(np.where(np.isnan(scores), np.finfo(np.float64).min, scores), kind="mergesort")
+    mask[ranked[len(scores) - min(k, len(scores)) :]] = True
+    return mask
+
+
+def _upper_percentile(scores: FloatArray, percentile: float) -> npt.NDArray[np.bool_]:
+    if percentile == 100:
+        return np.ones(len(scores), dtype=bool)
+    if percentile == 0:
+        return np.zeros(len(scores), dtype=bool)
+    cleaned = np.where(np.isnan(scores), np.finfo(np.float64).min, scores)
+    threshold = np.percentile(cleaned, 100 - percentile)
+    mask = np.asarray(cleaned > threshold)
+    ties = np.flatnonzero(cleaned == threshold)
+    room = int(len(cleaned) * percentile / 100) - int(mask.sum())
+    mask[ties[: max(room, 0)]] = True
+    return mask
+
+
+def read_supported(record: Record, columns: int, context: Context) -> ReadTransform:
+    """RFE, RFECV and SequentialFeatureSelector: the columns of `support_`."""
+    _width(record, columns)
+    mask = array_of(record, "support_", record.get("support_"))
+    if mask.dtype != np.bool_ or mask.shape != (columns,):
+        raise wrong(record, "support_", record.get("support_"), f"{columns} booleans")
+    return _selected(record, tuple(int(column) for column in np.flatnonzero(mask)), allow_nan=False)
 
 
 def _selected(record: Record, chosen: tuple[int, ...], *, allow_nan: bool) -> ReadTransform:

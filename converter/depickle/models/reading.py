@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import assert_never
 
 import numpy as np
 
@@ -15,11 +16,15 @@ from .attributes import describe, members, unsupported, wrong
 from .interface import MAX_NESTING, Context, ReadPredictor, ReadTransform
 from .registry import PREDICTORS, TRANSFORMS
 from .types import (
+    Apply,
+    Branches,
     Chain,
+    Clip,
     Divide,
     Impute,
     InputFacts,
     Multiply,
+    Products,
     Select,
     Shift,
     Subtract,
@@ -103,6 +108,8 @@ def _read_predictor(record: Record, context: Context) -> ReadPredictor:
 
 
 def _read_transform(record: Record, columns: int, context: Context) -> ReadTransform:
+    if context.depth > MAX_NESTING:
+        raise unsupported(record, "Compositions are nested too deeply", found=f"more than {MAX_NESTING}")
     reader = TRANSFORMS.get(record.cls)
     if reader is None:
         raise UnsupportedModelError(
@@ -113,7 +120,7 @@ def _read_transform(record: Record, columns: int, context: Context) -> ReadTrans
             expected="a transformer of docs/models.md",
             next_step="depickle migrate --accept sampled, or refit with a supported transformer",
         )
-    return reader(record, columns, context)
+    return reader(record, columns, replace(context, depth=context.depth + 1))
 
 
 def _read_pipeline(record: Record, context: Context) -> ReadPredictor:
@@ -164,7 +171,17 @@ def _chained(
     )
 
 
-def _input_columns(record: Record) -> int:
+_PARTS = {"sklearn.pipeline.Pipeline": "steps", "sklearn.pipeline.FeatureUnion": "transformer_list"}
+
+
+def _input_columns(record: Record, depth: int = 0) -> int:
+    inner = {"sklearn.pipeline.Pipeline": "steps", "sklearn.pipeline.FeatureUnion": "transformer_list"}.get(
+        record.cls
+    )
+    if inner is not None and depth < MAX_NESTING:  # these two ask their parts
+        for item in members(record, inner, record.get(inner)):
+            if isinstance(item, TupleNode) and len(item) == 2 and isinstance(item[1], Record):
+                return _input_columns(item[1], depth + 1)
     value = plain(record.get("n_features_in_"))
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise wrong(record, "n_features_in_", value, "a number of columns")
@@ -191,8 +208,19 @@ def _bound(record: Record, steps: Sequence[Transform], limit: float | None) -> f
                     per_column = np.where(operand == 0, np.inf, per_column / np.abs(operand)) * shrink
                 case Impute() | Select():
                     per_column = float(np.min(per_column))
-                case _:
+                case Branches(branches=branches):
+                    least = float(np.min(per_column))
+                    bounds = (_bound(record, inner, least) for _, inner in branches)
+                    per_column = min((bound for bound in bounds if bound is not None), default=math.inf)
+                case Products(terms=terms):
+                    degree = max(len(term) for term in terms)
+                    per_column = max(1.0, float(np.min(per_column)) ** (1.0 / max(degree, 1)) * shrink)
+                case Apply():
+                    per_column = np.sqrt(per_column) * shrink if step.function == "Square" else per_column
+                case Clip():
                     per_column = math.inf
+                case _:
+                    assert_never(step)
     bound = float(np.min(per_column))
     if math.isnan(bound) or bound <= 0:
         raise unsupported(record, "The scaler leaves no room below the float32 range", found=repr(bound))

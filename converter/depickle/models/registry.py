@@ -34,6 +34,15 @@ from .preprocessing import (
     read_robust_scaler,
     read_selector,
     read_standard_scaler,
+    read_supported,
+    read_univariate_selector,
+)
+from .unions import (
+    read_column_transformer,
+    read_feature_union,
+    read_function_transformer,
+    read_polynomial,
+    read_transformer_pipeline,
 )
 from .xgboost import read_xgboost
 
@@ -105,4 +114,16 @@ TRANSFORMS: Mapping[str, TransformReader] = {
     "sklearn.preprocessing._data.MaxAbsScaler": read_max_abs_scaler,
     "sklearn.impute._base.SimpleImputer": read_imputer,
     "sklearn.feature_selection._variance_threshold.VarianceThreshold": read_selector,
+    "sklearn.feature_selection._univariate_selection.SelectKBest": read_univariate_selector,
+    "sklearn.feature_selection._univariate_selection.SelectPercentile": read_univariate_selector,
+    "sklearn.feature_selection._univariate_selection.SelectFpr": read_univariate_selector,
+    "sklearn.feature_selection._univariate_selection.SelectFwe": read_univariate_selector,
+    "sklearn.feature_selection._rfe.RFE": read_supported,
+    "sklearn.feature_selection._rfe.RFECV": read_supported,
+    "sklearn.feature_selection._sequential.SequentialFeatureSelector": read_supported,
+    "sklearn.preprocessing._polynomial.PolynomialFeatures": read_polynomial,
+    "sklearn.preprocessing._function_transformer.FunctionTransformer": read_function_transformer,
+    "sklearn.compose._column_transformer.ColumnTransformer": read_column_transformer,
+    "sklearn.pipeline.FeatureUnion": read_feature_union,
+    "sklearn.pipeline.Pipeline": read_transformer_pipeline,
 }

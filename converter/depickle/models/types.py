@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "Apply",
     "Averaged",
     "Boosted",
+    "Branches",
     "Calibrated",
     "Chain",
     "ClassLabel",
@@ -36,6 +38,7 @@ __all__ = [
     "Multiply",
     "OneVsRest",
     "Predictor",
+    "Products",
     "Response",
     "Select",
     "Shift",
@@ -244,8 +247,29 @@ class Select:
     columns: tuple[int, ...]
 
 
-Elementwise: TypeAlias = Union[Subtract, Divide, Multiply, Shift, Clip]  # noqa: UP007
-Transform: TypeAlias = Union[Elementwise, Impute, Select]  # noqa: UP007
+@dataclass(frozen=True)
+class Apply:
+    """A function of each value alone that IEEE arithmetic defines to the last bit."""
+
+    function: Literal["Abs", "Neg", "Square"]
+
+
+@dataclass(frozen=True)
+class Products:
+    """Products of columns: each term is ``x[a] * (x[b] * (x[c] * …))``, an empty one is 1."""
+
+    terms: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Branches:
+    """Several chains of transformers beside each other: each on its own columns, their outputs joined in order."""
+
+    branches: tuple[tuple[tuple[int, ...], tuple[Transform, ...]], ...]
+
+
+Elementwise: TypeAlias = Union[Subtract, Divide, Multiply, Shift, Clip, Apply]  # noqa: UP007
+Transform: TypeAlias = Union[Elementwise, Impute, Select, Products, Branches]  # noqa: UP007
 
 
 @dataclass(frozen=True, eq=False)
