@@ -47,7 +47,6 @@ REFUSALS: dict[str, tuple[str, Callable[[], Any]]] = {
         "DP603",
         lambda: XGBRegressor(objective="binary:logitraw", n_estimators=2).fit(X, Y),
     ),
-    "linear leaves": ("DP610", lambda: LGBMRegressor(linear_tree=True, n_estimators=2, verbose=-1).fit(X, Y)),
     "early stopping of predictions": (
         "DP603",
         lambda: LGBMClassifier(pred_early_stop=True, n_estimators=2, verbose=-1).fit(X, Y),
@@ -170,3 +169,9 @@ def test_every_truncation_of_a_model_text_is_refused() -> None:
     for cut in range(0, end, 7):
         with pytest.raises(LightgbmError):
             parse_lightgbm(text[:cut])
+
+
+def test_linear_leaves_are_refused() -> None:
+    live = LGBMRegressor(linear_tree=True, n_estimators=2, verbose=-1).fit(X, Y)
+    with pytest.raises(LightgbmError, match="linear leaves"):
+        parse_lightgbm(live.booster_.model_to_string())

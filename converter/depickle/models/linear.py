@@ -21,7 +21,7 @@ _CERTIFIED = (
     "The label comes from a dot product, whose order of summation is not defined; a margin certifies rows"
 )
 MAX_MAGNITUDE = 2.0**1000
-"""Far beyond any feature, and small enough that no transformer turns it into an infinity, on which originals raise."""
+"""Far beyond any feature, and small enough that no transformer makes an infinity of it, on which originals raise."""
 
 _NO_MULTI_CLASS_SINCE = (1, 8)
 _UNIFORM_SINCE = (1, 9)
