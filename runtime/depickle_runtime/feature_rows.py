@@ -15,7 +15,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["FeatureEngineer", "FeatureFunction", "RowSource", "check_engineer", "row_source"]
 
 FloatArray = npt.NDArray[np.float64]
+_PLAIN: Final = frozenset({float, int, np.float64})
+"""Types whose values convert to a float64 as `float` converts them; not bool, which is an int by inheritance."""
 
 
 @runtime_checkable
@@ -191,7 +193,7 @@ class _CallerRows:
     def _ordered(self, answer: object) -> FloatArray:
         if self._names is None:
             return self._by_position(answer)
-        if not isinstance(answer, Mapping):
+        if type(answer) is not dict and not isinstance(answer, Mapping):
             raise FeatureError(
                 "The feature engineer did not return a mapping of names to numbers",
                 code="DP217",
@@ -301,6 +303,18 @@ def _sentiment_parameters(function: FeatureFunction) -> tuple[bool, bool]:
 
 
 def _numbers(values: Sequence[object], names: tuple[str, ...]) -> FloatArray:
+    # Plain numbers, which is what nearly every row is made of, are checked and converted all at once: their sum is
+    # finite only if every one of them is. Whatever does not pass is looked at one by one.
+    if _PLAIN.issuperset(map(type, values)):
+        try:
+            if math.isfinite(sum(values)):  # type: ignore[arg-type]  # of the types just checked
+                return np.array(values, dtype=np.float64)
+        except OverflowError:  # an integer past the float64 range
+            return _numbers_one_by_one(values, names)
+    return _numbers_one_by_one(values, names)
+
+
+def _numbers_one_by_one(values: Sequence[object], names: tuple[str, ...]) -> FloatArray:
     row = np.empty(len(values), dtype=np.float64)
     for index, value in enumerate(values):
         if not isinstance(value, (float, int, np.floating, np.integer, np.bool_)):

@@ -210,14 +210,15 @@ class SymbolModel:
                 found="none" if probabilities is None else str(probabilities.shape),
                 expected=f"(1, {len(self._classes)})",
             )
-        chances = [float(value) for value in probabilities[0]]
+        chances: list[float] = probabilities[0].tolist()
         chosen = int(index)
         if not 0 <= chosen < len(chances):
             raise _contract("DP236", "The model chose a class that it does not have", found=str(chosen))
-        if not all(-PROBABILITY_SLACK <= chance <= 1.0 + PROBABILITY_SLACK for chance in chances):
-            raise _contract(
-                "DP236", "The model answered something that is no probability", found=str(chances)
-            )
+        for chance in chances:  # not min and max: they may pass over a NaN
+            if not -PROBABILITY_SLACK <= chance <= 1.0 + PROBABILITY_SLACK:
+                raise _contract(
+                    "DP236", "The model answered something that is no probability", found=str(chances)
+                )
         signal = self._signals[chosen]
         details["signal"] = signal
         details["label"] = self._classes[chosen]
@@ -295,6 +296,8 @@ def _check_trades(record: ConversionRecord) -> None:
 
 
 def _finite(value: object, name: str) -> float:
+    if type(value) is float and math.isfinite(value):
+        return value
     if isinstance(value, (float, int, np.floating, np.integer)) and not isinstance(value, bool):
         try:
             number = float(value)
@@ -313,14 +316,14 @@ def _finite(value: object, name: str) -> float:
 
 
 def _one(values: npt.NDArray[Any] | None, name: str) -> float:
-    if values is None or values.size != 1 or not math.isfinite(number := float(values.reshape(-1)[0])):
+    if values is None or values.size != 1 or not math.isfinite(number := values.item()):
         raise _contract(
             "DP236",
             "The model did not answer one number",
             found="none" if values is None else str(values)[:40],
             where=name,
         )
-    return number
+    return float(number)
 
 
 def _contract(

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depickle_runtime import feature_rows
 from depickle_runtime.errors import ConfigurationError, FeatureError, ModelContractError
 from depickle_runtime.feature_rows import check_engineer
 from depickle_runtime.features import catalogue
@@ -228,6 +229,31 @@ def test_a_model_without_names_takes_a_row_by_position_and_no_mapping() -> None:
     for row in (GOOD_ROW, [1.0, 2.0], np.ones((1, 3)), "abc"):
         result, details = _predict(session, lambda data, row=row: row, features=features)
         assert (result, details["abstained"]) == (None, "feature_engineer_failed")
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.floats(),
+            st.integers(),
+            st.sampled_from(
+                [1e308, -1e308, 2**62 + 1, 10**400, True, np.float64(0.1), np.float32(0.1), None]
+            ),
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_checking_a_row_at_once_is_checking_it_number_by_number(values: list[Any]) -> None:
+    names = tuple(map(str, range(len(values))))
+    try:
+        wanted: Any = feature_rows._numbers_one_by_one(values, names)
+    except FeatureError as error:
+        with pytest.raises(FeatureError) as refused:
+            feature_rows._numbers(values, names)
+        assert str(refused.value) == str(error)
+    else:
+        assert feature_rows._numbers(values, names).tobytes() == wanted.tobytes()
 
 
 def test_a_function_gets_the_readings_it_asks_for() -> None:
