@@ -8,6 +8,7 @@ import platform
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one row is not worth a thread pool, for either side
 
+from .converting import bench_conversion
 from .predicting import bench_load, bench_predict
 from .scanning import bench_scan
 from .store import BenchStore
@@ -20,6 +21,7 @@ def main() -> int:
     store = BenchStore()
     bench_predict(store)
     bench_load(store)
+    bench_conversion()
     return 0
 
 
