@@ -22,7 +22,6 @@ __all__ = [
     "dot_gamma",
     "even_chance",
     "even_chance_single",
-    "fixed_bound",
     "lead",
     "logistic",
     "over_sum",
@@ -93,11 +92,6 @@ def distinct_lead(values: Expected, width: int) -> Expected:
         away = apply("Sub", apply("ReduceMax", values, constant([1], np.int64), keepdims=1), values)
     away = apply("Where", apply("Equal", away, scalar(0.0)), scalar(1.0), away)
     return squeeze(away) if width == 1 else apply("ReduceMin", away, constant([1], np.int64), keepdims=0)
-
-
-def fixed_bound(margin: Expected, band: float) -> Expected:
-    """One bound for every row, but NaN where the margin is not finite, so that such a row is never certified."""
-    return apply("Add", apply("Mul", margin, scalar(0.0)), scalar(band))
 
 
 def dot_gamma(terms: int) -> float:

@@ -3,68 +3,98 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
+import numpy.typing as npt
 
 from ...errors import ParityError
 from ...pickles.graph import Record
 from ..walk import Expected
 from .answers import argmax
+from .derivation import Derivation
 from .node_tables import LeafRows, leaf_rows, numbered_tree
-from .reading import Writer, integer, labels, records, unreadable, version
+from .reading import integer, labels, records, unreadable
 from .vocabulary import INT64, Answer, apply, as_double, as_single, cast, constant, scalar, squeeze, trees
 
-__all__ = ["expect_forest", "expect_tree"]
+__all__ = ["expect_forest", "expect_tree", "forest_rows", "tree_table"]
 
 _FRACTIONS_SINCE = (1, 4)
 """From here on ``tree_.values`` holds fractions of a node; before, counts that predict_proba normalised."""
 
 
-def expect_forest(owner: Record, rows: Expected, writer: Writer) -> Answer:
+def expect_forest(owner: Record, rows: Expected, derive: Derivation) -> Answer:
     """RandomForest and ExtraTrees (ensemble/_forest.py, ``predict_proba`` and ``predict``)."""
-    return _expect(owner, records(owner, "estimators_"), rows, writer, divided=True)
+    members = records(owner, "estimators_")
+    return _expect(owner, members, rows, derive, divisor=len(members))
 
 
-def expect_tree(owner: Record, rows: Expected, writer: Writer) -> Answer:
+def expect_tree(owner: Record, rows: Expected, derive: Derivation) -> Answer:
     """DecisionTree and ExtraTree (tree/_classes.py)."""
-    return _expect(owner, [owner], rows, writer, divided=False)
+    return _expect(owner, [owner], rows, derive, divisor=None)
 
 
-def _expect(owner: Record, members: list[Record], rows: Expected, writer: Writer, *, divided: bool) -> Answer:
-    if not members:
-        raise unreadable(owner, "estimators_", "at least one tree")
-    if integer(owner, "n_outputs_") != 1:
-        raise unreadable(owner, "n_outputs_", "one target")
-    classifier = owner.name.endswith("Classifier")
-    width = len(labels(owner)) if classifier else 1
-    tables = [leaf_rows(member, width) for member in members]
-    if classifier and version(writer, "scikit-learn") < _FRACTIONS_SINCE:
-        counts, tables = tables, [_fractions(part) for part in tables]
-        if not divided:
-            _same_winner(owner, counts[0], tables[0])
+def _expect(
+    owner: Record, members: list[Record], rows: Expected, derive: Derivation, *, divisor: int | None
+) -> Answer:
+    if not members or integer(owner, "n_outputs_") != 1:
+        raise unreadable(owner, "estimators_", "trees of one target")
+    known = labels(owner) if owner.name.endswith("Classifier") else None
+    width = len(known) if known else 1
+    tables = [tree_table(member, derive, width if known else None) for member in members]
+    if known and divisor is None:
+        _same_winner(owner, leaf_rows(owner, width), tables[0])
+    total = forest_rows(members, tables, rows)
+    if divisor is not None:
+        total = apply("Div", total, scalar(divisor))
+    if known is None:
+        return Answer(scores=total)
+    return Answer(labels=known, index=argmax(total), probabilities=total)
+
+
+def tree_table(member: Record, derive: Derivation, width: int | None = None) -> LeafRows:
+    """The row that each leaf answers with, in node order; of a classifier, as ``predict_proba`` does."""
+    if not member.name.endswith("Classifier"):
+        return leaf_rows(member, 1)
+    rows = leaf_rows(member, len(labels(member)) if width is None else width)
+    if derive.version(member) >= _FRACTIONS_SINCE:
+        return rows
+    total = rows.sum(axis=1, keepdims=True)
+    return np.asarray(rows / np.where(total == 0.0, 1.0, total))
+
+
+def forest_rows(
+    members: Sequence[Record],
+    tables: Sequence[LeafRows],
+    rows: Expected,
+    renumbered: Sequence[npt.NDArray[np.int64]] | None = None,
+) -> Expected:
+    """The rows of the leaves that are reached, added from the first tree on, [N, width].
+
+    Args:
+        members: the trees.
+        tables: the rows of each tree's leaves.
+        rows: what the trees compare, before it is rounded to float32.
+        renumbered: for each tree the columns of `rows` that it was given, if not all.
+    """
     starts = np.cumsum([0, *map(len, tables)]).tolist()
     numbered = [numbered_tree(member, starts[place], place) for place, member in enumerate(members)]
+    if renumbered is not None:
+        numbered = [
+            replace(tree, feature=np.where(tree.left < 0, -1, part[np.where(tree.left < 0, 0, tree.feature)]))
+            for tree, part in zip(numbered, renumbered, strict=True)
+        ]
     leaf = cast(trees(as_double(as_single(rows)), numbered, targets=len(members)), INT64)
     gathered = apply("Gather", constant(np.concatenate(tables)), leaf, axis=0)
-    if len(members) > 1:
-        running = apply("CumSum", gathered, constant(1, np.int64))
-        total = apply("Gather", running, constant(len(members) - 1, np.int64), axis=1)
-    else:
-        total = squeeze(gathered)
-    if divided:
-        total = apply("Div", total, scalar(len(members)))
-    if not classifier:
-        return Answer(scores=total)
-    return Answer(index=argmax(total), probabilities=total)
-
-
-def _fractions(counts: LeafRows) -> LeafRows:
-    """A row over its sum; an empty row stays as it is."""
-    total = counts.sum(axis=1, keepdims=True)
-    return counts / np.where(total == 0.0, 1.0, total)
+    if len(members) == 1:
+        return squeeze(gathered)
+    running = apply("CumSum", gathered, constant(1, np.int64))
+    return apply("Gather", running, constant(len(members) - 1, np.int64), axis=1)
 
 
 def _same_winner(owner: Record, counts: LeafRows, fractions: LeafRows) -> None:
-    """A single tree before 1.4 decided on the counts themselves; division may round two of them onto each other."""
+    """A single tree decides on what it holds; before 1.4 these are counts, and division may round two into a tie."""
     if not np.array_equal(counts.argmax(axis=1), fractions.argmax(axis=1)):
         raise ParityError(
             "A leaf's largest count is no longer the largest once divided",

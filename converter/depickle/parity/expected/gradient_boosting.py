@@ -14,14 +14,15 @@ from .answers import (
     argmax,
     distinct_lead,
     even_chance,
-    fixed_bound,
     logistic,
     soft_max,
     threshold_rule,
     two_classes,
 )
+from .derivation import Derivation
 from .node_tables import constant_tree, weighted_tree
-from .reading import Writer, labels, number, one_of, record, records, unreadable, vector, version
+from .reading import labels, number, one_of, record, records, unreadable, vector
+from .spread import EXP_SPREAD, as_bound
 from .vocabulary import Answer, as_double, as_single, trees
 
 __all__ = ["expect_gradient_boosting"]
@@ -32,9 +33,9 @@ _DOUBLE_EPS_SINCE = (1, 8)
 """From here on the prior is clipped at the epsilon of float64, before at that of float32."""
 
 
-def expect_gradient_boosting(owner: Record, rows: Expected, writer: Writer) -> Answer:
+def expect_gradient_boosting(owner: Record, rows: Expected, derive: Derivation) -> Answer:
     """GradientBoostingClassifier and GradientBoostingRegressor."""
-    since = version(writer, "scikit-learn")
+    since = derive.version(owner)
     grid = owner.get("estimators_")
     if not isinstance(grid, Array) or len(grid.shape) != 2 or 0 in grid.shape:
         raise unreadable(owner, "estimators_", "a grid of trees, stages by classes")
@@ -51,22 +52,16 @@ def expect_gradient_boosting(owner: Record, rows: Expected, writer: Writer) -> A
     raw = trees(as_double(as_single(rows)), found, targets=width)
     if not classifier:
         return Answer(scores=raw)
-    if width > 1:
-        p = soft_max(raw, width)
-        if since >= _COMMON_LOSSES_SINCE:
-            return Answer(index=argmax(raw), probabilities=p, scores=raw)
-        return _certified(raw, argmax(raw), p, width)
-    p = two_classes(logistic(raw, factor=2.0 if exponential else 1.0))
-    if exponential or since >= _COMMON_LOSSES_SINCE:
-        return Answer(index=threshold_rule(raw, "GreaterOrEqual", 0.0), probabilities=p, scores=raw)
-    return _certified(raw, threshold_rule(raw, "GreaterOrEqual", even_chance(1.0)), p, width)
-
-
-def _certified(raw: Expected, index: Expected, p: Expected, width: int) -> Answer:
-    """Before 1.4 the label was the largest probability, which passed through exp."""
+    p = soft_max(raw, width) if width > 1 else two_classes(logistic(raw, factor=2.0 if exponential else 1.0))
+    known = labels(owner)
+    if since >= _COMMON_LOSSES_SINCE or (exponential and width == 1):
+        index = argmax(raw) if width > 1 else threshold_rule(raw, "GreaterOrEqual", 0.0)
+        return Answer(known, index, p, raw, probability_error=EXP_SPREAD, decides=True)
+    # Before, the label was the largest probability, which passed through exp.
+    index = argmax(raw) if width > 1 else threshold_rule(raw, "GreaterOrEqual", even_chance(1.0))
     margin = distinct_lead(raw, width)
-    bound = fixed_bound(margin, float(DOUBLE_STEPS))
-    return Answer(index=index, probabilities=p, scores=raw, margin=margin, bound=bound)
+    bound = as_bound(float(DOUBLE_STEPS), margin)
+    return Answer(known, index, p, raw, margin, bound, probability_error=EXP_SPREAD, decides=True)
 
 
 def _prior(

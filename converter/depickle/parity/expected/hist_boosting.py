@@ -13,14 +13,15 @@ from .answers import (
     argmax,
     distinct_lead,
     even_chance,
-    fixed_bound,
     logistic,
     soft_max,
     threshold_rule,
     two_classes,
 )
+from .derivation import Derivation
 from .node_tables import constant_tree
-from .reading import Writer, items, labels, one_of, table, unreadable, version
+from .reading import items, labels, one_of, table, unreadable
+from .spread import EXP_SPREAD, UNKNOWN, as_bound
 from .vocabulary import Answer, apply, trees
 
 __all__ = ["expect_hist_boosting"]
@@ -30,7 +31,7 @@ _RAW_LABELS_SINCE = (1, 5)
 _FIELDS = ("value", "feature_idx", "num_threshold", "missing_go_to_left", "left", "right", "is_leaf")
 
 
-def expect_hist_boosting(owner: Record, rows: Expected, writer: Writer) -> Answer:
+def expect_hist_boosting(owner: Record, rows: Expected, derive: Derivation) -> Answer:
     """HistGradientBoostingClassifier and HistGradientBoostingRegressor."""
     if owner.get("is_categorical_") is not None or isinstance(owner.get("_preprocessor"), Record):
         raise unreadable(owner, "is_categorical_", "numerical columns")
@@ -49,15 +50,18 @@ def expect_hist_boosting(owner: Record, rows: Expected, writer: Writer) -> Answe
             found.append(_tree(predictor, target))
     raw = trees(rows, found, targets=width)
     if not classifier:
-        return Answer(scores=apply("Exp", raw) if one_of(owner, "loss", "poisson", "gamma") else raw)
+        if one_of(owner, "loss", "poisson", "gamma"):
+            return Answer(scores=apply("Exp", raw), score_error=UNKNOWN)
+        return Answer(scores=raw)
     p = two_classes(logistic(raw)) if width == 1 else soft_max(raw, width)
-    if version(writer, "scikit-learn") >= _RAW_LABELS_SINCE:
+    known = labels(owner)
+    if derive.version(owner) >= _RAW_LABELS_SINCE:
         index = threshold_rule(raw, "Greater", 0.0) if width == 1 else argmax(raw)
-        return Answer(index=index, probabilities=p, scores=raw)
+        return Answer(known, index, p, raw, probability_error=EXP_SPREAD, decides=True)
     index = threshold_rule(raw, "GreaterOrEqual", even_chance(1.0)) if width == 1 else argmax(raw)
     margin = distinct_lead(raw, width)
-    bound = fixed_bound(margin, float(DOUBLE_STEPS))
-    return Answer(index=index, probabilities=p, scores=raw, margin=margin, bound=bound)
+    bound = as_bound(float(DOUBLE_STEPS), margin)
+    return Answer(known, index, p, raw, margin, bound, probability_error=EXP_SPREAD, decides=True)
 
 
 def _baseline(owner: Record) -> npt.NDArray[np.float64]:

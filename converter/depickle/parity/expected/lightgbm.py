@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,6 @@ from .answers import (
     argmax,
     distinct_lead,
     even_chance,
-    fixed_bound,
     lead,
     logistic,
     soft_max,
@@ -25,8 +25,12 @@ from .answers import (
     two_classes,
 )
 from .node_tables import constant_tree
-from .reading import Writer, labels, record, unreadable
+from .reading import Labels, Writer, labels, record, unreadable
+from .spread import EXP_SPREAD, UNKNOWN, as_bound
 from .vocabulary import Answer, apply, constant, scalar, trees
+
+if TYPE_CHECKING:
+    from .derivation import Derivation
 
 __all__ = ["expect_lightgbm", "lightgbm_columns"]
 
@@ -64,7 +68,7 @@ def lightgbm_columns(owner: Record) -> int:
     return _parse(owner).columns
 
 
-def expect_lightgbm(owner: Record, rows: Expected, writer: Writer) -> Answer:
+def expect_lightgbm(owner: Record, rows: Expected, derive: Derivation) -> Answer:
     """LGBMClassifier and LGBMRegressor."""
     text = _parse(owner)
     iterations = _iterations(owner, text)
@@ -82,34 +86,56 @@ def expect_lightgbm(owner: Record, rows: Expected, writer: Writer) -> Answer:
         return _regressor(owner, raw, name, settings)
     classes = labels(record(owner, "_le"))
     factor = float(settings.get("sigmoid") or 1.0)
+    decides = _decides(text, derive.writer)
     if name == "binary" and text.width == 1 and len(classes) == 2:
         band = float(DOUBLE_STEPS) / min(factor, 1.0)
         index = threshold_rule(raw, "GreaterOrEqual", even_chance(factor))
-        return _answer(raw, index, two_classes(logistic(raw, factor=factor)), 1, band)
+        p = two_classes(logistic(raw, factor=factor))
+        return _answer(classes, raw, index, p, distinct_lead(raw, 1), band, decides)
     if text.width != len(classes):
         raise unreadable(owner, "objective", "a raw score for each class")
     if name == "multiclass":
-        return _answer(raw, argmax(raw), soft_max(raw, text.width), text.width, float(DOUBLE_STEPS))
+        lead_of = distinct_lead(raw, text.width)
+        p = soft_max(raw, text.width)
+        return _answer(classes, raw, argmax(raw), p, lead_of, float(DOUBLE_STEPS), decides)
     if name == "multiclassova":
         p = logistic(raw, factor=factor)
-        margin = lead(p, text.width)  # logistic saturates, so distinct scores may be tied
-        bound = fixed_bound(margin, float(DOUBLE_STEPS))
-        return Answer(index=argmax(p), probabilities=p, scores=raw, margin=margin, bound=bound)
+        # The logistic saturates, so distinct scores may be tied.
+        return _answer(classes, raw, argmax(p), p, lead(p, text.width), float(DOUBLE_STEPS), decides)
     raise unreadable(owner, "objective", "binary, multiclass or multiclassova")
 
 
-def _answer(raw: Expected, index: Expected, p: Expected, width: int, band: float) -> Answer:
-    margin = distinct_lead(raw, width)
-    return Answer(index=index, probabilities=p, scores=raw, margin=margin, bound=fixed_bound(margin, band))
+def _answer(
+    known: Labels,
+    raw: Expected,
+    index: Expected,
+    p: Expected,
+    margin: Expected,
+    band: float,
+    decides: bool | None,
+) -> Answer:
+    bound = as_bound(band, margin)
+    return Answer(known, index, p, raw, margin, bound, probability_error=EXP_SPREAD, decides=decides)
+
+
+def _decides(text: _Text, writer: Writer) -> bool | None:
+    """LGBMClassifier has a decision_function since 4.7; the text tells its format only, v4 since 4.0."""
+    if text.header.get("version") != "v4":
+        return False
+    parts = writer.get("lightgbm", "").split(".")
+    if len(parts) < 2 or not (parts[0].isdigit() and parts[1].isdigit()):
+        return None
+    return (int(parts[0]), int(parts[1])) >= (4, 7)
 
 
 def _regressor(owner: Record, raw: Expected, name: str, settings: dict[str, str]) -> Answer:
     if name in ("poisson", "gamma", "tweedie"):
-        return Answer(scores=apply("Exp", raw))
+        return Answer(scores=apply("Exp", raw), score_error=UNKNOWN)
     if name not in ("regression", "regression_l1", "huber", "fair", "quantile", "mape"):
         raise unreadable(owner, "objective", "a regression")
     if "sqrt" in settings:
-        return Answer(scores=apply("Mul", apply("Sign", raw), apply("Mul", raw, raw)))
+        squared = apply("Mul", apply("Sign", raw), apply("Mul", raw, raw))
+        return Answer(scores=squared, score_error=UNKNOWN)
     return Answer(scores=raw)
 
 

@@ -12,42 +12,92 @@ import numpy.typing as npt
 from ...pickles.graph import Array, Record, plain
 from ..walk import Expected
 from .answers import argmax, dot_gamma, lead, logistic, over_sum, soft_max, threshold_rule, two_classes
-from .reading import Writer, array, integer, labels, text, unreadable, version
-from .vocabulary import Answer, apply, constant, scalar, squeeze
+from .derivation import Derivation, NotDerivedError
+from .reading import array, integer, labels, one_of, text, unreadable
+from .spread import EXP_SPREAD, UNKNOWN, as_bound, scaled, total
+from .vocabulary import Answer, Spread, apply, constant, scalar, squeeze
 
-__all__ = ["expect_logistic_regression", "linear_answer"]
+__all__ = ["LINEAR_CLASSIFIERS", "LINEAR_REGRESSORS", "LOGISTIC", "expect_linear", "expect_linear_model"]
 
 FloatArray = npt.NDArray[np.float64]
 
+_UNIFORM_SINCE = (1, 9)
+"""From here on equal shares where every one-vs-rest probability is 0."""
 
-def expect_logistic_regression(owner: Record, rows: Expected, writer: Writer) -> Answer:
-    """LogisticRegression and LogisticRegressionCV (linear_model/_logistic.py, ``predict_proba``)."""
-    raw, width = _scores(owner, rows)
-    binary = width == 1
-    since = version(writer, "scikit-learn")
-    choice = plain(owner.get("multi_class"))
-    if since >= (1, 8) and choice in (None, "deprecated"):
-        separate = binary
-    else:
-        choice = "auto" if choice is None else text(owner, "multi_class")
-        alone = ("liblinear",) if since >= (1, 6) else ("liblinear", "newton-cholesky")
-        automatic = choice in ("auto", "deprecated") and (binary or text(owner, "solver") in alone)
-        separate = choice in ("ovr", "warn") or automatic
-    if separate:
-        p = two_classes(logistic(raw)) if binary else over_sum(_saturating(raw), width)
-    else:
-        p = soft_max(apply("Concat", apply("Neg", raw), raw, axis=1), 2) if binary else soft_max(raw, width)
-    return linear_answer(owner, rows, raw, width, p)
+LOGISTIC = {f"sklearn.linear_model._logistic.LogisticRegression{kind}" for kind in ("", "CV")}
+LINEAR_CLASSIFIERS = {
+    "sklearn.linear_model._ridge.RidgeClassifier",
+    "sklearn.linear_model._ridge.RidgeClassifierCV",
+    "sklearn.linear_model._perceptron.Perceptron",
+    "sklearn.linear_model._passive_aggressive.PassiveAggressiveClassifier",
+    "sklearn.linear_model._stochastic_gradient.SGDClassifier",
+    "sklearn.svm._classes.LinearSVC",
+}
+LINEAR_REGRESSORS = {
+    "sklearn.svm._classes.LinearSVR",
+    "sklearn.linear_model._base.LinearRegression",
+    "sklearn.linear_model._ridge.Ridge",
+    "sklearn.linear_model._ridge.RidgeCV",
+    "sklearn.linear_model._coordinate_descent.Lasso",
+    "sklearn.linear_model._coordinate_descent.LassoCV",
+    "sklearn.linear_model._coordinate_descent.ElasticNet",
+    "sklearn.linear_model._coordinate_descent.ElasticNetCV",
+    "sklearn.linear_model._huber.HuberRegressor",
+    "sklearn.linear_model._bayes.BayesianRidge",
+    "sklearn.linear_model._stochastic_gradient.SGDRegressor",
+}
 
 
-def _saturating(raw: Expected) -> Expected:
-    """The logistic of each score, 0 where exp overflows."""
-    gone = apply("Less", raw, scalar(-math.log(sys.float_info.max)))
-    return apply("Where", gone, scalar(0.0), logistic(raw))
+def expect_linear(owner: Record, rows: Expected, derive: Derivation) -> Answer:
+    """A linear classifier or regressor on rows that are bit-equal."""
+    return expect_linear_model(owner, rows, derive, 0.0)
 
 
-def parameters(owner: Record) -> tuple[FloatArray, FloatArray]:
+def expect_linear_model(owner: Record, rows: Expected, derive: Derivation, input_error: Spread) -> Answer:
+    """A linear model whose inputs may each be off by `input_error`.
+
+    Raises:
+        NotDerivedError: where `owner` is no linear model.
+    """
+    weights, intercept = _parameters(owner)
+    raw = apply("Add", apply("MatMul", rows, constant(weights.T)), constant(intercept))
+    width = len(weights)
+    if owner.cls in LINEAR_REGRESSORS:
+        if width != 1:
+            raise unreadable(owner, "coef_", "one target")
+        return Answer(scores=raw, score_error=UNKNOWN)
+    known = labels(owner)
+    if width != (1 if len(known) == 2 else len(known)):
+        raise unreadable(owner, "coef_", "a row for each class")
+    index = threshold_rule(raw, "Greater", 0.0) if width == 1 else argmax(raw)
+    absolute = apply("MatMul", apply("Abs", rows), constant(np.abs(weights.T)))
+    size = apply("Add", absolute, constant(np.abs(intercept)))
+    axis = constant([1], np.int64)
+    largest = squeeze(size) if width == 1 else apply("ReduceMax", size, axis, keepdims=0)
+    # The original and the new model may each be off by γ times the size, and two scores are compared if K > 1.
+    bound = apply("Mul", largest, scalar((2 if width == 1 else 4) * dot_gamma(weights.shape[1])))
+    error: Spread = apply("Unsqueeze", bound, axis)
+    if isinstance(input_error, Expected) or input_error != 0.0:
+        reach = 2.0 * float(np.abs(weights.T).sum(axis=0).max()) * (1.0 + 2.0**-40)
+        error = total([error, scaled(input_error, reach)])
+        bound = as_bound(error, bound)
+    return Answer(
+        labels=known,
+        index=index,
+        probabilities=_probabilities(owner, raw, width, derive),
+        scores=raw,
+        margin=lead(raw, width),
+        bound=bound,
+        score_error=error,
+        probability_error=scaled(error, 4.0, EXP_SPREAD),
+        decides=True,
+    )
+
+
+def _parameters(owner: Record) -> tuple[FloatArray, FloatArray]:
     """``coef_`` as [K, F] and ``intercept_`` as [K]."""
+    if owner.cls not in LOGISTIC | LINEAR_CLASSIFIERS | LINEAR_REGRESSORS:
+        raise NotDerivedError(owner.cls)
     coefficients = array(owner, "coef_")
     columns = integer(owner, "n_features_in_")
     if coefficients.dtype != np.float64 or coefficients.ndim > 2 or coefficients.size % columns:
@@ -65,22 +115,38 @@ def parameters(owner: Record) -> tuple[FloatArray, FloatArray]:
     return weights, np.repeat(intercept, len(weights)) if intercept.size < len(weights) else intercept
 
 
-def _scores(owner: Record, rows: Expected) -> tuple[Expected, int]:
-    weights, intercept = parameters(owner)
-    return apply("Add", apply("MatMul", rows, constant(weights.T)), constant(intercept)), len(weights)
+def _probabilities(owner: Record, raw: Expected, width: int, derive: Derivation) -> Expected | None:
+    binary = width == 1
+    if owner.cls in LOGISTIC:
+        separate = _is_separate(owner, binary, derive.version(owner))
+    elif owner.name == "SGDClassifier" and one_of(owner, "loss", "log_loss", "log"):
+        separate = True
+    elif owner.name == "SGDClassifier" and one_of(owner, "loss", "modified_huber"):
+        raise NotDerivedError("probabilities of modified_huber")
+    else:
+        return None
+    if separate:
+        return two_classes(logistic(raw)) if binary else _one_vs_rest(raw, width, derive.version(owner))
+    return soft_max(apply("Concat", apply("Neg", raw), raw, axis=1), 2) if binary else soft_max(raw, width)
 
 
-def linear_answer(owner: Record, rows: Expected, raw: Expected, width: int, p: Expected | None) -> Answer:
-    """Label, margin and bound of a linear classifier (linear_model/_base.py, ``predict``)."""
-    classes = labels(owner)
-    if width != (1 if len(classes) == 2 else len(classes)):
-        raise unreadable(owner, "coef_", "a row for each class")
-    weights, intercept = parameters(owner)
-    index = threshold_rule(raw, "Greater", 0.0) if width == 1 else argmax(raw)
-    absolute = apply("MatMul", apply("Abs", rows), constant(np.abs(weights.T)))
-    size = apply("Add", absolute, constant(np.abs(intercept)))
-    largest = squeeze(size) if width == 1 else apply("ReduceMax", size, constant([1], np.int64), keepdims=0)
-    # The original and the new model may each be off by γ times the size, and two scores are compared if K > 1.
-    slack = (2 if width == 1 else 4) * dot_gamma(weights.shape[1])
-    bound = apply("Mul", largest, scalar(slack))
-    return Answer(index=index, probabilities=p, scores=raw, margin=lead(raw, width), bound=bound)
+def _is_separate(owner: Record, binary: bool, since: tuple[int, int]) -> bool:
+    """Whether ``predict_proba`` takes one class at a time (linear_model/_logistic.py of each version)."""
+    choice = plain(owner.get("multi_class"))
+    if since >= (1, 8) and choice in (None, "deprecated"):
+        return binary
+    choice = "auto" if choice is None else text(owner, "multi_class")
+    alone = ("liblinear",) if since >= (1, 6) else ("liblinear", "newton-cholesky")
+    automatic = choice in ("auto", "deprecated") and (binary or text(owner, "solver") in alone)
+    return choice in ("ovr", "warn") or automatic
+
+
+def _one_vs_rest(raw: Expected, width: int, since: tuple[int, int]) -> Expected:
+    """``_predict_proba_lr``: the logistic of each score, 0 where exp overflows, over their sum."""
+    gone = apply("Less", raw, scalar(-math.log(sys.float_info.max)))
+    p = apply("Where", gone, scalar(0.0), logistic(raw))
+    shares = over_sum(p, width)
+    if since < _UNIFORM_SINCE:
+        return shares
+    largest = apply("ReduceMax", p, constant([1], np.int64), keepdims=1)
+    return apply("Where", apply("Equal", largest, scalar(0.0)), scalar(1.0 / width), shares)

@@ -3,27 +3,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...pickles.graph import Record
-from ..source import split_pipeline
 from ..walk import Expected
+from .compositions import expect_bagging, expect_search, expect_stacking, expect_voting
+from .decisions import expect_adaboost, expect_calibrated, expect_one_vs_rest, expect_threshold
+from .derivation import Derivation, Family, NotDerivedError, width_of
 from .forests import expect_forest, expect_tree
 from .gradient_boosting import expect_gradient_boosting
 from .hist_boosting import expect_hist_boosting
-from .lightgbm import expect_lightgbm, lightgbm_columns
-from .linear import expect_logistic_regression
+from .lightgbm import expect_lightgbm
+from .linear import LINEAR_CLASSIFIERS, LINEAR_REGRESSORS, LOGISTIC, expect_linear
 from .preprocessing import TRANSFORMERS
-from .reading import Labels, Writer, integer, labels, record
-from .vocabulary import ROWS, Answer, apply, constant
-from .xgboost import expect_xgboost, xgboost_columns
+from .reading import Labels, Writer
+from .vocabulary import ROWS, apply, constant
+from .xgboost import expect_xgboost
 
 __all__ = ["ExpectedModel", "expect_model"]
-
-Family = Callable[[Record, Expected, Writer], Answer]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,47 +34,28 @@ class ExpectedModel:
 
 
 def expect_model(estimator: Record, writer: Writer) -> ExpectedModel | None:
-    """What the source calls for, or None where no derivation exists for its classes.
+    """What the source calls for, or None where no derivation exists for one of its classes.
 
     Raises:
         ParityError: DP710 where a fitted attribute is not what its class documents.
     """
-    transformers, last = split_pipeline(estimator)
-    family = FAMILIES.get(last.cls)
-    if family is None or any(step.cls not in TRANSFORMERS for step in transformers):
+    try:
+        answer = Derivation(writer, FAMILIES, TRANSFORMERS).answer(estimator, ROWS)
+    except NotDerivedError:
         return None
-    width = columns = _columns(transformers[0] if transformers else last)
-    rows = ROWS
-    for step in transformers:
-        rows, width = TRANSFORMERS[step.cls](step, rows, width)
-    if width != _columns(last):
-        return None
-    answer = family(last, rows, writer)
+    label = None
+    if answer.index is not None and answer.labels is not None:
+        label = _label(answer.index, answer.labels)
     outputs = {
         "class_index": answer.index,
         "probabilities": answer.probabilities,
         "scores": answer.scores,
         "margin": answer.margin,
         "bound": answer.bound,
-        "label": None if answer.index is None else _label(answer.index, _classes(last)),
+        "label": label,
     }
-    return ExpectedModel(columns, {name: value for name, value in outputs.items() if value is not None})
-
-
-def _columns(owner: Record) -> int:
-    if owner.name.startswith("LGBM"):
-        return lightgbm_columns(owner)
-    if owner.name.startswith("XGB"):
-        return xgboost_columns(owner)
-    return integer(owner, "n_features_in_")
-
-
-def _classes(owner: Record) -> Labels:
-    if owner.name.startswith("LGBM"):
-        return labels(record(owner, "_le"))
-    if owner.name.startswith("XGB"):
-        return tuple(range(integer(owner, "n_classes_")))
-    return labels(owner)
+    known = {name: value for name, value in outputs.items() if value is not None}
+    return ExpectedModel(width_of(estimator), known)
 
 
 def _label(index: Expected, classes: Labels) -> Expected:
@@ -84,28 +64,54 @@ def _label(index: Expected, classes: Labels) -> Expected:
 
 
 FAMILIES: dict[str, Family] = {
-    "sklearn.tree._classes.DecisionTreeClassifier": expect_tree,
-    "sklearn.tree._classes.DecisionTreeRegressor": expect_tree,
-    "sklearn.tree._classes.ExtraTreeClassifier": expect_tree,
-    "sklearn.tree._classes.ExtraTreeRegressor": expect_tree,
-    "sklearn.ensemble._forest.RandomForestClassifier": expect_forest,
-    "sklearn.ensemble._forest.RandomForestRegressor": expect_forest,
-    "sklearn.ensemble._forest.ExtraTreesClassifier": expect_forest,
-    "sklearn.ensemble._forest.ExtraTreesRegressor": expect_forest,
-    "sklearn.ensemble._gb.GradientBoostingClassifier": expect_gradient_boosting,
-    "sklearn.ensemble._gb.GradientBoostingRegressor": expect_gradient_boosting,
-    "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingClassifier": (
-        expect_hist_boosting
-    ),
-    "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingRegressor": (
-        expect_hist_boosting
-    ),
-    "lightgbm.sklearn.LGBMClassifier": expect_lightgbm,
-    "lightgbm.sklearn.LGBMRegressor": expect_lightgbm,
-    "xgboost.sklearn.XGBClassifier": expect_xgboost,
-    "xgboost.sklearn.XGBRegressor": expect_xgboost,
-    "xgboost.sklearn.XGBRFClassifier": expect_xgboost,
-    "xgboost.sklearn.XGBRFRegressor": expect_xgboost,
-    "sklearn.linear_model._logistic.LogisticRegression": expect_logistic_regression,
-    "sklearn.linear_model._logistic.LogisticRegressionCV": expect_logistic_regression,
+    **dict.fromkeys(LOGISTIC | LINEAR_CLASSIFIERS | LINEAR_REGRESSORS, expect_linear),
+    **{
+        f"sklearn.tree._classes.{kind}Tree{task}": expect_tree
+        for kind in ("Decision", "Extra")
+        for task in ("Classifier", "Regressor")
+    },
+    **{
+        f"sklearn.ensemble._forest.{kind}{task}": expect_forest
+        for kind in ("RandomForest", "ExtraTrees")
+        for task in ("Classifier", "Regressor")
+    },
+    **{
+        f"sklearn.ensemble._gb.GradientBoosting{task}": expect_gradient_boosting
+        for task in ("Classifier", "Regressor")
+    },
+    **{
+        f"sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoosting{task}": (
+            expect_hist_boosting
+        )
+        for task in ("Classifier", "Regressor")
+    },
+    **{f"lightgbm.sklearn.LGBM{task}": expect_lightgbm for task in ("Classifier", "Regressor")},
+    **{
+        f"xgboost.sklearn.{kind}{task}": expect_xgboost
+        for kind in ("XGB", "XGBRF")
+        for task in ("Classifier", "Regressor")
+    },
+    **{
+        f"sklearn.model_selection._search{module}{kind}SearchCV": expect_search
+        for module, kind in (
+            (".", "Grid"),
+            (".", "Randomized"),
+            ("_successive_halving.", "HalvingGrid"),
+            ("_successive_halving.", "HalvingRandom"),
+        )
+    },
+    **{
+        f"sklearn.ensemble._{module}.{name}{task}": family
+        for module, name, family in (
+            ("voting", "Voting", expect_voting),
+            ("bagging", "Bagging", expect_bagging),
+            ("stacking", "Stacking", expect_stacking),
+        )
+        for task in ("Classifier", "Regressor")
+    },
+    "sklearn.ensemble._weight_boosting.AdaBoostClassifier": expect_adaboost,
+    "sklearn.calibration.CalibratedClassifierCV": expect_calibrated,
+    "sklearn.multiclass.OneVsRestClassifier": expect_one_vs_rest,
+    "sklearn.model_selection._classification_threshold.FixedThresholdClassifier": expect_threshold,
+    "sklearn.model_selection._classification_threshold.TunedThresholdClassifierCV": expect_threshold,
 }

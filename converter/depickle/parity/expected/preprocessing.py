@@ -4,19 +4,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
 from ...pickles.graph import Record, plain
 from ..walk import Expected
+from .derivation import Derivation, Transformer
 from .reading import array, flag, number, one_of, pair, record, unreadable, vector
 from .vocabulary import apply, as_double, columns, constant, scalar
 
-__all__ = ["TRANSFORMERS", "Transformer"]
-
-Transformer = Callable[[Record, Expected, int], tuple[Expected, int]]
-"""From a transformer, the rows and their width to the transformed rows and theirs."""
+__all__ = ["TRANSFORMERS"]
 
 
 def _shift_and_scale(
@@ -29,17 +26,17 @@ def _shift_and_scale(
     return rows, width
 
 
-def _standard(owner: Record, rows: Expected, width: int) -> tuple[Expected, int]:
+def _standard(owner: Record, rows: Expected, width: int, derive: Derivation) -> tuple[Expected, int]:
     shift = "mean_" if flag(owner, "with_mean") else None
     return _shift_and_scale(owner, rows, width, shift, "scale_" if flag(owner, "with_std") else None)
 
 
-def _robust(owner: Record, rows: Expected, width: int) -> tuple[Expected, int]:
+def _robust(owner: Record, rows: Expected, width: int, derive: Derivation) -> tuple[Expected, int]:
     shift = "center_" if flag(owner, "with_centering") else None
     return _shift_and_scale(owner, rows, width, shift, "scale_" if flag(owner, "with_scaling") else None)
 
 
-def _min_max(owner: Record, rows: Expected, width: int) -> tuple[Expected, int]:
+def _min_max(owner: Record, rows: Expected, width: int, derive: Derivation) -> tuple[Expected, int]:
     rows = apply("Mul", rows, constant(vector(owner, "scale_", width)))
     rows = apply("Add", rows, constant(vector(owner, "min_", width)))
     if flag(owner, "clip", default=False):
@@ -47,7 +44,7 @@ def _min_max(owner: Record, rows: Expected, width: int) -> tuple[Expected, int]:
     return rows, width
 
 
-def _max_abs(owner: Record, rows: Expected, width: int) -> tuple[Expected, int]:
+def _max_abs(owner: Record, rows: Expected, width: int, derive: Derivation) -> tuple[Expected, int]:
     rows, width = _shift_and_scale(owner, rows, width, None, "scale_")
     return (_clipped(rows, -1.0, 1.0) if flag(owner, "clip", default=False) else rows), width
 
@@ -57,7 +54,7 @@ def _clipped(rows: Expected, low: float, high: float) -> Expected:
     return apply("Where", apply("IsNaN", rows), rows, apply("Clip", rows, constant(low), constant(high)))
 
 
-def _imputer(owner: Record, rows: Expected, width: int) -> tuple[Expected, int]:
+def _imputer(owner: Record, rows: Expected, width: int, derive: Derivation) -> tuple[Expected, int]:
     statistics = vector(owner, "statistics_", width)
     gone = np.isnan(statistics)  # a column without any value is dropped
     if bool(gone.any()) and (
@@ -85,7 +82,7 @@ def _imputer(owner: Record, rows: Expected, width: int) -> tuple[Expected, int]:
     return apply("Concat", filled, indicators, axis=1), len(present) + len(chosen)
 
 
-def _variance(owner: Record, rows: Expected, width: int) -> tuple[Expected, int]:
+def _variance(owner: Record, rows: Expected, width: int, derive: Derivation) -> tuple[Expected, int]:
     chosen = np.flatnonzero(vector(owner, "variances_", width) > number(owner, "threshold")).tolist()
     return columns(rows, chosen), len(chosen)
 

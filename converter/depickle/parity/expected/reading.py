@@ -175,9 +175,11 @@ def labels(owner: Record, name: str = "classes_") -> Labels:
     return tuple(found)
 
 
-def version(writer: Writer, library: str) -> tuple[int, int]:
-    """(major, minor) of the library that wrote the model."""
-    parts = writer.get(library, "").split(".")
+def version(owner: Record, writer: Writer) -> tuple[int, int]:
+    """(major, minor) of the scikit-learn that wrote `owner`: its own ``_sklearn_version`` where it has one."""
+    own = plain(owner.get("_sklearn_version"))
+    library = "scikit-learn"
+    parts = (own if isinstance(own, str) else writer.get(library, "")).split(".")
     if len(parts) < 2 or not (parts[0].isdigit() and parts[1].isdigit()):
         raise unreadable(library, "version", "a released version")
     return int(parts[0]), int(parts[1])

@@ -11,10 +11,12 @@ import numpy.typing as npt
 
 from ..lift import Attribute
 from ..walk import Expected, ExpectedEnsemble, ExpectedTree
+from .reading import Labels
 
 __all__ = [
     "ROWS",
     "Answer",
+    "Spread",
     "add_up",
     "apply",
     "as_double",
@@ -35,15 +37,30 @@ ROWS = Expected("input")
 """The one input, [N, F]."""
 
 
+Spread = float | Expected
+"""How far a quantity may be from the original's: a number (0.0: bit-equal), or [N, 1] where it depends on the row."""
+
+
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """The expressions of a predictor's outputs; None where it has no such output."""
+    """The expressions of a predictor's outputs; None where it has no such output.
 
+    Attributes:
+        labels: what the indices stand for; None for a regressor.
+        score_error: how far `scores` may be from the original's.
+        probability_error: the same of `probabilities`.
+        decides: whether the original has a decision_function; None where the file does not tell.
+    """
+
+    labels: Labels | None = None
     index: Expected | None = None
     probabilities: Expected | None = None
     scores: Expected | None = None
     margin: Expected | None = None
     bound: Expected | None = None
+    score_error: Spread = 0.0
+    probability_error: Spread = 0.0
+    decides: bool | None = False
 
 
 def apply(operator: str, *inputs: Expected, **attributes: Attribute) -> Expected:

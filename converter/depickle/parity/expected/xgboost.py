@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +18,18 @@ from .answers import (
     argmax,
     distinct_lead,
     even_chance_single,
-    fixed_bound,
     logistic,
     soft_max,
     threshold_rule,
     two_classes,
 )
 from .node_tables import constant_tree
-from .reading import Writer, integer, unreadable
+from .reading import integer, unreadable
+from .spread import SINGLE_SPREAD, UNKNOWN, as_bound
 from .vocabulary import Answer, apply, as_double, as_single, trees
+
+if TYPE_CHECKING:
+    from .derivation import Derivation
 
 __all__ = ["expect_xgboost", "xgboost_columns"]
 
@@ -38,7 +42,7 @@ def xgboost_columns(owner: Record) -> int:
     return _whole(_object(xgboost_model(owner), "learner_model_param"), "num_feature")
 
 
-def expect_xgboost(owner: Record, rows: Expected, writer: Writer) -> Answer:
+def expect_xgboost(owner: Record, rows: Expected, derive: Derivation) -> Answer:
     """XGBClassifier, XGBRegressor and their random forests."""
     learner = xgboost_model(owner)
     marker = plain(owner.get("missing"))
@@ -59,7 +63,7 @@ def expect_xgboost(owner: Record, rows: Expected, writer: Writer) -> Answer:
     wide = as_double(raw)
     if not owner.name.endswith("Classifier"):
         if objective in _LOG:
-            return Answer(scores=as_double(apply("Exp", raw)))
+            return Answer(scores=as_double(apply("Exp", raw)), score_error=UNKNOWN)
         if objective in _IDENTITY:
             return Answer(scores=wide)
     elif objective == "binary:logistic" and classes == 2:
@@ -72,9 +76,10 @@ def expect_xgboost(owner: Record, rows: Expected, writer: Writer) -> Answer:
 
 
 def _answer(raw: Expected, index: Expected, p: Expected, width: int) -> Answer:
+    known = tuple(range(max(width, 2)))
     margin = distinct_lead(raw, width)
-    bound = fixed_bound(margin, float(SINGLE_STEPS))
-    return Answer(index=index, probabilities=p, scores=raw, margin=margin, bound=bound)
+    bound = as_bound(float(SINGLE_STEPS), margin)
+    return Answer(known, index, p, raw, margin, bound, probability_error=SINGLE_SPREAD)
 
 
 def _object(parent: Mapping[str, Json], name: str) -> dict[str, Json]:

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Searches, voting, bagging and stacking: members' answers combined as the original combines them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ...pickles.graph import Array, Record, TupleNode, plain
+from ..walk import Expected
+from .answers import argmax, lead
+from .derivation import Derivation, NotDerivedError, width_of
+from .forests import forest_rows, tree_table
+from .linear import expect_linear_model
+from .reading import Labels, flag, items, labels, one_of, record, records, unreadable, vector
+from .spread import ROUNDING, as_bound, scaled, total
+from .vocabulary import (
+    Answer,
+    Spread,
+    add_up,
+    apply,
+    columns,
+    constant,
+    scalar,
+)
+
+__all__ = [
+    "Member",
+    "average",
+    "expect_bagging",
+    "expect_search",
+    "expect_stacking",
+    "expect_voting",
+    "places_among",
+    "response",
+]
+
+_SINGLE_TREES = {
+    f"sklearn.tree._classes.{name}{task}"
+    for name in ("DecisionTree", "ExtraTree")
+    for task in ("Classifier", "Regressor")
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A member's answer, and where its classes are among those of the composition."""
+
+    answer: Answer
+    places: tuple[int, ...]
+
+
+def places_among(owner: Record, found: Labels | None, known: Labels) -> tuple[int, ...]:
+    """The place of each label of `found` among `known`."""
+    places = []
+    for label in found or ():
+        matches = [place for place, other in enumerate(known) if other == label]
+        if len(matches) != 1:
+            raise unreadable(owner, "estimators_", "members whose classes are the composition's")
+        places.append(matches[0])
+    return tuple(places)
+
+
+def _there(value: Expected | None) -> Expected:
+    if value is None:
+        raise NotDerivedError("a member without the answer that its composition needs")
+    return value
+
+
+def response(answer: Answer, *, scores: bool) -> tuple[Expected, Spread]:
+    """A member's scores or its probabilities, and how far they may be off."""
+    if scores:
+        return _there(answer.scores), answer.score_error
+    return _there(answer.probabilities), answer.probability_error
+
+
+def expect_search(owner: Record, rows: Expected, derive: Derivation) -> Answer:
+    """GridSearchCV and kin answer as the estimator that they refitted."""
+    return derive.answer(record(owner, "best_estimator_"), rows)
+
+
+def average(
+    members: Sequence[Member], weights: Sequence[float] | None, divisor: float, known: Labels | None
+) -> Answer:
+    """The (weighted) sum of the members' probabilities, or of a regressor's scores, over `divisor`."""
+    parts: list[Expected] = []
+    errors: list[Spread] = []
+    for place, member in enumerate(members):
+        value, error = response(member.answer, scores=known is None)
+        if known is not None:
+            value = _spread_out(value, member.places, len(known))
+        if weights is not None:
+            value = apply("Mul", value, scalar(weights[place]))
+        parts.append(value)
+        errors.append(scaled(error, abs((1.0 if weights is None else weights[place]) / divisor)))
+    mean = apply("Div", add_up(parts), scalar(divisor))
+    error = total(errors)
+    if known is None:
+        return Answer(scores=mean, score_error=error)
+    if all(member.answer.probability_error == 0.0 for member in members):
+        return Answer(labels=known, index=argmax(mean), probabilities=mean)
+    error = scaled(error, 1.0, ROUNDING)
+    margin = lead(mean, len(known))
+    bound = as_bound(scaled(error, 2.0), margin)
+    return Answer(
+        labels=known,
+        index=argmax(mean),
+        probabilities=mean,
+        margin=margin,
+        bound=bound,
+        probability_error=error,
+    )
+
+
+def _spread_out(p: Expected, places: tuple[int, ...], width: int) -> Expected:
+    """A member's columns at the places of its classes; zeros for classes that it never saw."""
+    if places == tuple(range(width)):
+        return p
+    nothing = apply("Mul", columns(p, [0]), scalar(0.0))
+    order = [places.index(place) if place in places else len(places) for place in range(width)]
+    return columns(apply("Concat", p, nothing, axis=1), order)
+
+
+def expect_voting(owner: Record, rows: Expected, derive: Derivation) -> Answer:
+    """VotingClassifier, soft and hard, and VotingRegressor (ensemble/_voting.py)."""
+    answers = [derive.answer(member, rows) for member in records(owner, "estimators_")]
+    weights = _weights(owner, len(answers))
+    divisor = float(len(answers)) if weights is None else float(np.sum(np.array(weights)))
+    if owner.name == "VotingRegressor":
+        return average([Member(answer, ()) for answer in answers], weights, divisor, None)
+    known = labels(record(owner, "le_"))
+    encoded = tuple(range(len(known)))
+    members = [Member(answer, places_among(owner, answer.labels, encoded)) for answer in answers]
+    if one_of(owner, "voting", "hard"):
+        return _hard(members, weights, known)
+    return average(members, weights, divisor, known)
+
+
+def _weights(owner: Record, count: int) -> list[float] | None:
+    if owner.get("weights") is None:
+        return None
+    names = items(owner, "estimators")
+    value = owner.get("weights")
+    given = (
+        vector(owner, "weights", len(names)).tolist()
+        if isinstance(value, Array)
+        else [plain(item) for item in items(owner, "weights")]
+    )
+    kept = []
+    for weight, name in zip(given, names, strict=True):
+        if isinstance(name, TupleNode) and len(name) == 2 and plain(name[1]) == "drop":
+            continue
+        if isinstance(weight, bool) or not isinstance(weight, int | float):
+            raise unreadable(owner, "weights", "numbers")
+        kept.append(float(weight))
+    if len(kept) != count:
+        raise unreadable(owner, "weights", f"{count} numbers")
+    return kept
+
+
+def _hard(members: Sequence[Member], weights: Sequence[float] | None, known: Labels) -> Answer:
+    """``bincount`` of the members' votes; the first class with the most."""
+    votes = []
+    axis = constant([1], np.int64)
+    for place, member in enumerate(members):
+        table = constant(member.places, np.int64)
+        chosen = apply("Unsqueeze", apply("Gather", table, _there(member.answer.index), axis=0), axis)
+        hit = apply("Equal", chosen, constant(range(len(known)), np.int64))
+        votes.append(apply("Where", hit, scalar(1.0 if weights is None else weights[place]), scalar(0.0)))
+    index = argmax(add_up(votes))
+    slack = [
+        apply("Unsqueeze", apply("Sub", answer.margin, _there(answer.bound)), axis)
+        for answer in (member.answer for member in members)
+        if answer.margin is not None
+    ]
+    if not slack:
+        return Answer(labels=known, index=index)
+    joined = slack[0] if len(slack) == 1 else apply("Concat", *slack, axis=1)
+    margin = apply("ReduceMin", joined, axis, keepdims=0)  # certain where every member is
+    return Answer(labels=known, index=index, margin=margin, bound=as_bound(0.0, margin))
+
+
+def expect_bagging(owner: Record, rows: Expected, derive: Derivation) -> Answer:
+    """BaggingClassifier and BaggingRegressor (ensemble/_bagging.py)."""
+    members = records(owner, "estimators_")
+    chosen = _chosen_columns(owner, len(members))
+    count = float(len(members))
+    if owner.name == "BaggingClassifier" and all(member.cls in _SINGLE_TREES for member in members):
+        return _bag_of_trees(owner, members, chosen, rows, derive)
+    answers = [
+        derive.answer(member, columns(rows, part)) for member, part in zip(members, chosen, strict=True)
+    ]
+    if owner.name == "BaggingRegressor":
+        return average([Member(answer, ()) for answer in answers], None, count, None)
+    known = labels(owner)
+    encoded = tuple(range(len(known)))
+    within = [Member(answer, places_among(owner, answer.labels, encoded)) for answer in answers]
+    return average(within, None, count, known)
+
+
+def _chosen_columns(owner: Record, count: int) -> list[list[int]]:
+    found = []
+    for item in items(owner, "estimators_features_"):
+        if not isinstance(item, Array) or item.is_object:
+            raise unreadable(owner, "estimators_features_", "column numbers")
+        found.append([int(place) for place in item.to_numpy().tolist()])
+    if len(found) != count:
+        raise unreadable(owner, "estimators_features_", f"{count} lists of columns")
+    return found
+
+
+def _bag_of_trees(
+    owner: Record, members: list[Record], chosen: list[list[int]], rows: Expected, derive: Derivation
+) -> Answer:
+    """Single trees are compared as one forest; their columns and classes keep the numbers of the whole."""
+    known = labels(owner)
+    encoded = tuple(range(len(known)))
+    tables = []
+    renumbered: list[npt.NDArray[np.int64]] = []
+    for member, part in zip(members, chosen, strict=True):
+        if width_of(member) != len(part):
+            raise unreadable(owner, "estimators_features_", f"{width_of(member)} columns")
+        own = tree_table(member, derive)
+        wide = np.zeros((len(own), len(known)))
+        wide[:, list(places_among(owner, labels(member), encoded))] = own
+        tables.append(wide)
+        renumbered.append(np.array(part, dtype=np.int64))
+    total_rows = forest_rows(members, tables, rows, renumbered)
+    mean = apply("Div", total_rows, scalar(len(members)))
+    return Answer(labels=known, index=argmax(mean), probabilities=mean)
+
+
+def expect_stacking(owner: Record, rows: Expected, derive: Derivation) -> Answer:
+    """StackingClassifier and StackingRegressor (ensemble/_stacking.py, ``_concatenate_predictions``)."""
+    members = records(owner, "estimators_")
+    methods = [plain(item) for item in items(owner, "stack_method_")]
+    if len(methods) != len(members):
+        raise unreadable(owner, "stack_method_", "a method for each member")
+    known = labels(record(owner, "_label_encoder")) if owner.name == "StackingClassifier" else None
+    parts: list[Expected] = []
+    errors: list[Spread] = []
+    for member, method in zip(members, methods, strict=True):
+        if method not in ("predict_proba", "decision_function", "predict") or (known and method == "predict"):
+            raise NotDerivedError(f"stacking over {method!r}")
+        value, error = response(derive.answer(member, rows), scores=method != "predict_proba")
+        if known is not None and len(known) == 2 and method == "predict_proba":
+            value = columns(value, [1])
+        parts.append(value)
+        errors.append(error)
+    if flag(owner, "passthrough"):
+        parts.append(rows)
+    joined = parts[0] if len(parts) == 1 else apply("Concat", *parts, axis=1)
+    final = record(owner, "final_estimator_")
+    error = total(errors)
+    if isinstance(error, Expected) or error != 0.0:
+        answer = expect_linear_model(final, joined, derive, error)
+    else:
+        answer = derive.answer(final, joined)
+    if known is not None and answer.labels != tuple(range(len(known))):
+        raise unreadable(owner, "final_estimator_", "a classifier of the encoded classes")
+    return replace(answer, labels=known, decides=False)

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calibration, thresholds, one-vs-rest and AdaBoost: what is decided from members' answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ...pickles.graph import DictNode, Record, plain
+from ..walk import Expected
+from .answers import DOUBLE_STEPS, argmax, lead, soft_max, threshold_rule
+from .compositions import Member, average, places_among, response
+from .derivation import Derivation, NotDerivedError
+from .forests import forest_rows
+from .node_tables import leaf_rows
+from .reading import array, labels, number, one_of, record, records, text, unreadable
+from .spread import EXP_SPREAD, ROUNDING, UNKNOWN, as_bound, scaled, total
+from .vocabulary import INT64, Answer, Spread, add_up, apply, cast, columns, constant, scalar, squeeze
+
+__all__ = ["expect_adaboost", "expect_calibrated", "expect_one_vs_rest", "expect_threshold"]
+
+_BARELY_ABOVE_ONE = 1.0 + 1e-5
+"""calibration.py sets probabilities up to here to 1."""
+_FIRST_OF_EQUALS_SINCE = (1, 8)
+"""Before, one-vs-rest gave a tie to the last class."""
+_VOTES_AGAINST_SINCE = (1, 3)
+"""From here on a SAMME member votes against the classes that it did not choose."""
+
+
+def _decides(answer: Answer) -> bool:
+    """Whether a composition asks for scores (it prefers a decision_function)."""
+    if answer.decides is None:
+        raise NotDerivedError("a member of an unknown release")
+    return answer.decides
+
+
+def expect_calibrated(owner: Record, rows: Expected, derive: Derivation) -> Answer:
+    """CalibratedClassifierCV with sigmoids (calibration.py, ``_CalibratedClassifier.predict_proba``)."""
+    known = labels(owner)
+    folds = records(owner, "calibrated_classifiers_")
+    within = [Member(_calibrated(fold, rows, derive, len(known)), tuple(range(len(known)))) for fold in folds]
+    return replace(average(within, None, float(len(folds)), known), decides=False)
+
+
+def _calibrated(fold: Record, rows: Expected, derive: Derivation, width: int) -> Answer:
+    if not one_of(fold, "method", "sigmoid"):
+        raise NotDerivedError("calibration by another method than a sigmoid")
+    known = labels(fold, "classes") if fold.get("classes") is not None else tuple(range(width))
+    name = "estimator" if fold.get("estimator") is not None else "base_estimator"
+    answer = derive.answer(record(fold, name), rows)
+    curves = records(fold, "calibrators" if fold.get("calibrators") is not None else "calibrators_")
+    places = places_among(fold, answer.labels, known) if width > 2 else (1,)
+    if len(curves) != len(places) or len(answer.labels or ()) != width:
+        raise NotDerivedError("a fold that did not see every class")
+    scores = _decides(answer)
+    value, error = response(answer, scores=scores)
+    one = scalar(1.0)
+    found: dict[int, Expected] = {}
+    slopes = []
+    for source, (place, curve) in enumerate(zip(places, curves, strict=True)):
+        part = columns(value, [1 if width == 2 and not scores else source])
+        slopes.append(abs(number(curve, "a_")))
+        power = apply("Add", apply("Mul", scalar(number(curve, "a_")), part), scalar(number(curve, "b_")))
+        found[place] = apply("Div", one, apply("Add", one, apply("Exp", power)))
+    if width == 2:
+        p = apply("Concat", apply("Sub", one, found[1]), found[1], axis=1)
+    else:
+        p = _shares([found[place] for place in range(width)], uniform=True)
+    above = apply("Greater", p, one)
+    barely = apply("And", above, apply("LessOrEqual", p, scalar(_BARELY_ABOVE_ONE)))
+    return Answer(
+        probabilities=apply("Where", barely, one, p),
+        probability_error=scaled(error, 4.0 * max(slopes), EXP_SPREAD),
+    )
+
+
+def _shares(parts: list[Expected], *, uniform: bool) -> Expected:
+    """Each part over the sum of all; where that is 0, equal shares or the parts themselves."""
+    joined = parts[0] if len(parts) == 1 else apply("Concat", *parts, axis=1)
+    sums = add_up(parts)
+    instead = scalar(1.0 / len(parts)) if uniform else joined
+    return apply("Where", apply("Equal", sums, scalar(0.0)), instead, apply("Div", joined, sums))
+
+
+def expect_threshold(owner: Record, rows: Expected, derive: Derivation) -> Answer:
+    """FixedThresholdClassifier and TunedThresholdClassifierCV (model_selection/_classification_threshold.py)."""
+    name = "estimator_" if owner.get("estimator_") is not None else "estimator"
+    answer = derive.answer(record(owner, name), rows)
+    known = answer.labels
+    if known is None or len(known) != 2:
+        raise unreadable(owner, name, "a classifier of two classes")
+    method = text(owner, "response_method")
+    if method == "auto":
+        method = "decision_function" if answer.probabilities is None else "predict_proba"
+    scores = method == "decision_function"
+    if owner.name == "TunedThresholdClassifierCV":
+        cut = number(owner, "best_threshold_")
+        options = record(owner, "_curve_scorer").get("_kwargs")
+        label = options.get("pos_label") if isinstance(options, DictNode) else None
+    else:
+        automatic = plain(owner.get("threshold")) == "auto"
+        cut = (0.0 if scores else 0.5) if automatic else number(owner, "threshold")
+        label = owner.get("pos_label")
+    positive = 1 if label is None else places_among(owner, (plain(label),), known)[0]  # type: ignore[arg-type]  # compared only
+    value, error = response(answer, scores=scores)
+    if not scores:
+        value = columns(value, [positive])
+    elif positive == 0:
+        value = apply("Neg", value)
+    value = squeeze(value)
+    reached = cast(apply("GreaterOrEqual", value, scalar(cut)), INT64)
+    index = apply("Gather", constant([1 - positive, positive], np.int64), reached, axis=0)
+    if not isinstance(error, Expected) and error == 0.0:
+        return replace(answer, index=index, margin=None, bound=None)
+    margin = apply("Abs", apply("Sub", value, scalar(cut)))
+    return replace(answer, index=index, margin=margin, bound=as_bound(scaled(error, 1.0, ROUNDING), margin))
+
+
+def expect_one_vs_rest(owner: Record, rows: Expected, derive: Derivation) -> Answer:
+    """OneVsRestClassifier of three classes or more (multiclass.py)."""
+    binarizer = record(owner, "label_binarizer_")
+    known = labels(binarizer)
+    answers = [derive.answer(member, rows) for member in records(owner, "estimators_")]
+    if not one_of(binarizer, "y_type_", "multiclass") or len(answers) != len(known):
+        raise NotDerivedError("one-vs-rest of two classes or several labels")
+    values: list[Expected] = []
+    errors: list[Spread] = []
+    for answer in answers:
+        scores = _decides(answer)
+        value, error = response(answer, scores=scores)
+        values.append(value if scores else columns(value, [1]))
+        errors.append(error)
+    joined = apply("Concat", *values, axis=1)
+    last = int(derive.version(owner) < _FIRST_OF_EQUALS_SINCE)
+    found = Answer(
+        labels=known,
+        index=apply("ArgMax", joined, axis=1, keepdims=0, select_last_index=last),
+        scores=joined,
+        score_error=total(errors),
+    )
+    if all(answer.probabilities is not None for answer in answers):
+        positives = [columns(answer.probabilities, [1]) for answer in answers if answer.probabilities]
+        found = replace(found, probabilities=_shares(positives, uniform=False), probability_error=UNKNOWN)
+    spread = found.score_error
+    if not isinstance(spread, Expected) and spread == 0.0:
+        return found
+    margin = lead(joined, len(known))
+    return replace(found, margin=margin, bound=as_bound(scaled(spread, 1.0, ROUNDING), margin))
+
+
+def expect_adaboost(owner: Record, rows: Expected, derive: Derivation) -> Answer:
+    """AdaBoostClassifier over single trees (ensemble/_weight_boosting.py, ``decision_function``)."""
+    known = labels(owner)
+    width = len(known)
+    members = records(owner, "estimators_")
+    weights = np.asarray(array(owner, "estimator_weights_"), dtype=np.float64)
+    since = derive.version(owner)
+    real = plain(owner.get("algorithm")) == "SAMME.R"
+    if since == (1, 3) and not real:
+        raise NotDerivedError("SAMME of 1.3, whose releases count votes in two ways")
+    if weights.ndim != 1 or len(weights) < len(members) or width < 2:
+        raise unreadable(owner, "estimator_weights_", "a weight for each member")
+    tables = []
+    for member, weight in zip(members, weights.tolist(), strict=False):
+        if member.cls not in _TREES or labels(member) != known:
+            raise NotDerivedError("AdaBoost over other members than trees")
+        tables.append(_votes(leaf_rows(member, width), weight, since, real=real))
+    sums = apply("Div", forest_rows(members, tables, rows), scalar(float(weights.sum())))
+    if width == 2:
+        raw = apply("Sub", columns(sums, [1]), columns(sums, [0]))
+        halves = apply("Div", apply("Concat", apply("Neg", raw), raw, axis=1), scalar(2.0))
+        p = soft_max(halves, 2)
+        index = threshold_rule(raw, "Greater", 0.0)
+    else:
+        raw = sums
+        p = soft_max(apply("Div", raw, scalar(width - 1)), width)
+        index = argmax(raw)
+    found = Answer(
+        labels=known, index=index, probabilities=p, scores=raw, probability_error=EXP_SPREAD, decides=True
+    )
+    if not real:
+        return found
+    band = float(DOUBLE_STEPS) * len(members) * 64
+    margin = lead(raw, 1 if width == 2 else width)
+    return replace(
+        found,
+        margin=margin,
+        bound=as_bound(band, margin),
+        score_error=band,
+        probability_error=band + EXP_SPREAD,
+    )
+
+
+_TREES = {"sklearn.tree._classes.DecisionTreeClassifier", "sklearn.tree._classes.ExtraTreeClassifier"}
+
+
+def _votes(
+    rows: npt.NDArray[np.float64], weight: float, since: tuple[int, int], *, real: bool
+) -> npt.NDArray[np.float64]:
+    """What each leaf adds per class. Members before 1.4 hold counts, which predict_proba turns into fractions."""
+    count = rows.shape[1]
+    if not real:
+        chosen = rows.argmax(axis=1)[:, np.newaxis] == np.arange(count)
+        against = -1 / (count - 1) * weight if since >= _VOTES_AGAINST_SINCE else 0.0
+        return np.asarray(np.where(chosen, weight, against), dtype=np.float64)
+    sums = rows.sum(axis=1, keepdims=True)
+    shares = rows / np.where(sums == 0.0, 1.0, sums) if since < (1, 4) else rows
+    log = np.log(np.maximum(shares, np.finfo(np.float64).eps))
+    return np.asarray((count - 1) * (log - (1.0 / count) * log.sum(axis=1, keepdims=True)))

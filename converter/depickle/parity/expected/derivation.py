@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Passes an estimator to the derivation of its class, as often as compositions nest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from ...pickles.graph import Record, TupleNode, plain
+from ..walk import Expected
+from .lightgbm import lightgbm_columns
+from .reading import Writer, integer, items, record, records, unreadable, version
+from .vocabulary import Answer
+from .xgboost import xgboost_columns
+
+__all__ = ["Derivation", "Family", "NotDerivedError", "Transformer", "steps", "width_of"]
+
+MAX_NESTING = 24
+"""Compositions within compositions; the typed model allows fewer."""
+
+
+class NotDerivedError(Exception):
+    """A class has no derivation here; `expect_model` turns this into None."""
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """What a family needs of its surroundings.
+
+    Attributes:
+        writer: library versions that wrote the file.
+        families: derivation of each predictor class.
+        transformers: derivation of each transformer class.
+        depth: how many compositions enclose the estimator.
+    """
+
+    writer: Writer
+    families: Mapping[str, Family]
+    transformers: Mapping[str, Transformer]
+    depth: int = 0
+
+    def version(self, owner: Record) -> tuple[int, int]:
+        """(major, minor) of the scikit-learn that wrote `owner`."""
+        return version(owner, self.writer)
+
+    def answer(self, owner: Record, rows: Expected) -> Answer:
+        """What `owner` answers for `rows`.
+
+        Raises:
+            NotDerivedError: for a class without a derivation.
+            ParityError: DP710 where a fitted attribute is not what its class documents.
+        """
+        if self.depth > MAX_NESTING:
+            raise NotDerivedError(owner.cls)
+        inner = replace(self, depth=self.depth + 1)
+        if owner.cls == "sklearn.pipeline.Pipeline":
+            *before, last = steps(owner)
+            if before:
+                rows, _ = inner.transformed(before, rows, width_of(before[0]))
+            return inner.answer(last, rows)
+        family = self.families.get(owner.cls)
+        if family is None:
+            raise NotDerivedError(owner.cls)
+        return family(owner, rows, inner)
+
+    def transformed(self, chain: list[Record], rows: Expected, width: int) -> tuple[Expected, int]:
+        """`rows` after each transformer in turn, and their width."""
+        for step in chain:
+            transformer = self.transformers.get(step.cls)
+            if transformer is None:
+                raise NotDerivedError(step.cls)
+            rows, width = transformer(step, rows, width, self)
+        return rows, width
+
+
+Family = Callable[[Record, Expected, Derivation], Answer]
+Transformer = Callable[[Record, Expected, int, Derivation], tuple[Expected, int]]
+"""From a transformer, the rows and their width to the transformed rows and theirs."""
+
+
+def steps(pipeline: Record) -> list[Record]:
+    """The steps of a pipeline that do something."""
+    found = []
+    for item in items(pipeline, "steps"):
+        if not isinstance(item, TupleNode) or len(item) != 2:
+            raise unreadable(pipeline, "steps", "pairs of a name and an estimator")
+        if isinstance(item[1], Record):
+            found.append(item[1])
+        elif plain(item[1]) not in (None, "passthrough"):
+            raise unreadable(pipeline, "steps", "an estimator or 'passthrough'")
+    if not found:
+        raise unreadable(pipeline, "steps", "at least one estimator")
+    return found
+
+
+def width_of(owner: Record) -> int:
+    """Number of input columns of an estimator, found where it is kept."""
+    if owner.module.startswith("lightgbm."):
+        return lightgbm_columns(owner)
+    if owner.module.startswith("xgboost."):
+        return xgboost_columns(owner)
+    if owner.get("n_features_in_") is not None:
+        return integer(owner, "n_features_in_")
+    if owner.cls == "sklearn.pipeline.Pipeline":
+        return width_of(steps(owner)[0])
+    for name in ("best_estimator_", "estimator_", "estimator", "base_estimator"):
+        if isinstance(owner.get(name), Record) and name != "estimator":
+            return width_of(record(owner, name))
+    for name in ("estimators_", "calibrated_classifiers_"):
+        if owner.get(name) is not None:
+            return width_of(records(owner, name)[0])
+    return width_of(record(owner, "estimator"))
