@@ -36,7 +36,6 @@ _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.MULTILINE |
 _HELP = re.compile(r"\A\$ depickle(?P<arguments>[ \w-]*) --help\n")
 _ENTRY_POINTS = {
     "scripts/migrate_models_to_secure.py": ["migrate"],
-    "scripts/train_ml_secure.py": ["train"],
 }
 
 

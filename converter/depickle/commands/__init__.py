@@ -4,13 +4,26 @@
 from __future__ import annotations
 
 import importlib
+import io
+import sys
 from importlib.metadata import version
 
 import click
 
 __all__ = ["main"]
 
-_COMMANDS = ("scan", "migrate", "verify", "inspect", "keys", "env", "allow", "explain")
+_COMMANDS = (
+    "scan",
+    "migrate",
+    "verify",
+    "inspect",
+    "keys",
+    "release",
+    "audit",
+    "env",
+    "allow",
+    "explain",
+)
 
 
 class _LazyGroup(click.Group):
@@ -42,3 +55,6 @@ def main(quiet: bool) -> None:
     The answer goes to standard output, talk to standard error. Exit codes: 0 done and clean, 1 the tool failed,
     2 usage, 3 nothing to do, 10 refused by the gate, 11 parity not reached, 12 verification failed.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows its escape
+            stream.reconfigure(errors="backslashreplace")

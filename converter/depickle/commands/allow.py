@@ -13,7 +13,7 @@ from ..pickles import GlobalEntry, PolicyFile, parse_policy_file, scan
 from ..pickles.findings import Finding
 from ..pickles.policy import Role, encode_policy_file
 from ..sources import read_source
-from ._common import Exit, finish, output_option, refusals_to_exit_codes, talk, write_answer
+from ._common import Exit, check_output, finish, output_option, refusals_to_exit_codes, talk, write_answer
 
 __all__ = ["command", "gate_policy_option", "read_gate_policies"]
 
@@ -53,6 +53,7 @@ def command(file: Path, output: Path | None) -> None:
     `depickle scan --gate-policy` and `depickle migrate --gate-policy`. Names that can run code are left out and
     cannot be admitted. Exits 3 if there is nothing to propose.
     """
+    check_output(output)
     findings = scan(read_source(file).data).findings
     entries, never = _entries(findings)
     for line in never:

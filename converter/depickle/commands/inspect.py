@@ -14,12 +14,15 @@ from depickle_runtime.onnx_gate import check_onnx
 
 from ..errors import GateRefusedError
 from ..pickles import vet
+from ..reports.encoding import as_json as to_json
+from ..reports.escape import escape
 from ..reports.inspect import Json, as_json, as_text, tree_of
 from ..reports.scan import FileReport
 from ..reports.scan import as_text as scan_as_text
-from ..sources import read_source
+from ..sources import path_as_text, read_source
 from ._common import (
     Exit,
+    check_output,
     finish,
     format_option,
     output_option,
@@ -45,9 +48,10 @@ def command(file: Path, output_format: str, output: Path | None) -> None:
     byte offset of each, as far as the gate let it be read; an ONNX file by its inputs, outputs and trees. Exits 0
     if the file is accepted, 10 if a gate refuses it.
     """
+    check_output(output)
     answer, accepted = _inspect_onnx(file) if file.suffix == ".onnx" else _inspect_legacy(file)
     if output_format == "json":
-        write_answer(msgspec.json.format(msgspec.json.encode(answer["json"])).decode(), output)
+        write_answer(msgspec.json.format(to_json(answer["json"])).decode(), output)
     else:
         write_answer(str(answer["text"]), output)
     finish(Exit.OK if accepted else Exit.GATE_REFUSED)
@@ -82,19 +86,20 @@ def _report_json(report: FileReport) -> dict[str, Json]:
 def _inspect_onnx(file: Path) -> tuple[dict[str, Json], bool]:
     data = read_source(file).data
     digest = hashlib.sha256(data).hexdigest()
-    found: dict[str, Json] = {"schema_version": SCHEMA_VERSION, "path": str(file), "sha256": digest}
+    found: dict[str, Json] = {"schema_version": SCHEMA_VERSION, "path": path_as_text(file), "sha256": digest}
     try:
         vetted = check_onnx(data)
     except SecurityError as error:
         found |= {"verdict": "refused", "findings": [{"rule": error.code, "message": str(error)}]}
-        return {"text": f"refused  {file}\n{error.diagnostics()}", "json": found}, False
+        lines = [f"refused  {escape(path_as_text(file))}", *map(escape, error.diagnostics().splitlines())]
+        return {"text": "\n".join(lines), "json": found}, False
     found |= {
         "verdict": "accepted",
         "inputs": [str(value) for value in vetted.inputs],
         "outputs": [str(value) for value in vetted.outputs],
         "trees": str(vetted.trees),
     }
-    lines = [f"accepted  {file}", f"SHA-256 {digest}", ""]
+    lines = [f"accepted  {escape(path_as_text(file))}", f"SHA-256 {digest}", ""]
     lines += [f"input   {value}" for value in vetted.inputs]
     lines += [f"output  {value}" for value in vetted.outputs]
     lines.append(f"trees   {vetted.trees}")

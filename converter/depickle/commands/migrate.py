@@ -3,17 +3,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import click
 
 from depickle_runtime.errors import ConfigurationError, SecurityError
+from depickle_runtime.trust import configure_trust
 
-from ..batch import migrate_folder, plan_folder
+from ..batch import BatchResult, migrate_folder
+from ..folder_plan import plan_folder
 from ..labels import parse_label_map
-from ..migrate import MigrationOptions
 from ..pickles import extended_policy
+from ..planning import MigrationOptions
 from ..reference_rows import read_reference_rows
 from ..reports.migration import (
     MigrationRow,
@@ -22,9 +30,10 @@ from ..reports.migration import (
     plan_as_json,
     plan_as_text,
 )
-from ..store_access import PublishingStore
+from ..store_access import KnownModels, PublishingStore, admitted_tiers
 from ._common import (
     Exit,
+    check_output,
     exit_code_of,
     exit_zero_option,
     finish,
@@ -34,6 +43,7 @@ from ._common import (
     most_severe,
     output_option,
     refusals_to_exit_codes,
+    show_refusal,
     talk,
     write_answer,
 )
@@ -83,12 +93,14 @@ def command(
 
     Each file is read as data and gated, converted to ONNX and skops, compared with the original on its own splits
     and on your rows, and only then published, all under one new release. Originals are copied to a backup first
-    and leave the directory last. Publishing needs ML_SIGNING_KEY with ML_TRUST_POLICY, or MODEL_SECRET_KEY.
+    and leave the directory last; files that were migrated before are skipped. Publishing needs ML_SIGNING_KEY with
+    ML_TRUST_POLICY, or MODEL_SECRET_KEY.
 
     Exits with the most severe of its models: 12 verification, 10 refused by the gate, 11 parity, 1 failed, 0 done;
     3 where there is nothing to do.
     """
     folder = models_dir_or_default(models_dir)
+    check_output(output)
     if verify_only:
         run_verify(folder, output_format, output, exit_zero=exit_zero)
     if not folder.is_dir():
@@ -112,31 +124,73 @@ def command(
     if plan:
         _plan(folder, options, output_format, output, exit_zero=exit_zero)
     store = PublishingStore(folder, created=options.created)
-    result = migrate_folder(folder, options, store, backup=not no_backup, progress=_progress)
+    options = _with_tiers(options, store.admitted_tiers)
+    signal.signal(signal.SIGTERM, _interrupt)
+    result = migrate_folder(folder, options, store, backup=not no_backup, progress=_progress, say=talk)
     render = as_json_lines if output_format == "json" else as_text
     write_answer(render(result.rows, result.release), output)
+    _end(result, no_backup=no_backup, exit_zero=exit_zero)
+
+
+def _with_tiers(options: MigrationOptions, admitted: frozenset[str]) -> MigrationOptions:
+    """The options with what the trusting side loads.
+
+    Raises:
+        ConfigurationError: DP935, a tier is asked for that no trading host would load.
+    """
+    beyond = sorted(options.accept - admitted)
+    if beyond:
+        raise ConfigurationError(
+            "The trust policy does not admit the tier that --accept names",
+            code="DP935",
+            where="--accept",
+            found=", ".join(beyond),
+            expected=f"one of {', '.join(sorted(admitted))}",
+            next_step=f'add "{beyond[0]}" to admitted_tiers of the policy file that ML_TRUST_POLICY names',
+        )
+    return replace(options, admitted=admitted)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """SIGTERM ends a run as SIGINT does: workers stopped, rows printed."""
+    raise KeyboardInterrupt
+
+
+def _end(result: BatchResult, *, no_backup: bool, exit_zero: bool) -> NoReturn:
+    if result.fault is not None:
+        show_refusal(result.fault)
     if result.backup is not None:
         talk(f"originals are in {result.backup}; remove it once you are satisfied")
     if no_backup and result.release is not None:
-        talk("no backup was made, so the originals stay in the models directory")
-    if not any(row.status == "converted" for row in result.rows) and not result.errors:
+        talk("no backup was made, so the originals stay in the models directory; a later run skips them")
+    if not result.errors and result.release is None and not result.taken_out:
         talk("nothing to do: no legacy file that is not in the store already")
         finish(Exit.NOTHING_TO_DO, exit_zero=exit_zero)
     finish(_batch_code(result.errors), exit_zero=exit_zero)
 
 
-def _batch_code(errors: tuple[SecurityError, ...] | list[SecurityError]) -> Exit:
+def _batch_code(errors: Sequence[SecurityError]) -> Exit:
     return most_severe([exit_code_of(error) for error in errors])
 
 
 def _progress(row: MigrationRow) -> None:
-    talk(f"{row.status:<10} {Path(row.path).name}")
+    talk(f"{row.status:<10} {Path(row.path).name}  {row.seconds:.2f} s")
 
 
 def _plan(
     folder: Path, options: MigrationOptions, output_format: str, output: Path | None, *, exit_zero: bool
-) -> None:
-    rows, errors = plan_folder(folder, options)
+) -> NoReturn:
+    known = None
+    if {"ML_TRUST_POLICY", "MODEL_SECRET_KEY"} & set(os.environ):
+        options = _with_tiers(
+            options,
+            admitted_tiers(configure_trust(trust_policy=None, secret_key=None, environ=os.environ)),
+        )
+        known = KnownModels(folder)
+    else:
+        options = replace(options, admitted=options.admitted | options.accept)
+        talk("neither ML_TRUST_POLICY nor MODEL_SECRET_KEY is set, so the plan knows nothing of the store")
+    rows, errors = plan_folder(folder, options, known)
     write_answer(plan_as_json(rows) if output_format == "json" else plan_as_text(rows), output)
     if not rows:
         talk("nothing to do: no legacy files in the models directory")

@@ -11,9 +11,10 @@ from ..errors import ConverterError
 from ..pickles import Policy, extended_policy, scan
 from ..pickles.findings import Finding, Severity, Verdict
 from ..reports.scan import FileReport, as_json, as_sarif, as_text
-from ..sources import find_legacy_files, read_source
+from ..sources import LegacyFiles, find_legacy_files, path_as_text, read_source
 from ._common import (
     Exit,
+    check_output,
     exit_zero_option,
     finish,
     format_option,
@@ -29,28 +30,37 @@ __all__ = ["command", "scan_file"]
 
 def scan_file(path: Path, policy: Policy | None = None) -> FileReport:
     """The gate's report about one file; a file that cannot be read is a report too."""
+    where = path_as_text(path)
     try:
         source = read_source(path)
     except ConverterError as error:
-        finding = Finding(
-            rule=error.code, severity=Severity.ERROR, message=str(error), remedy=error.next_step
+        return _unreadable(where, error)
+    try:
+        result = scan(source.data, policy=policy)
+    except MemoryError:
+        return _unreadable(
+            where,
+            ConverterError("The input does not fit into memory", code="DP805", where=where),
         )
-        return FileReport(
-            path=str(path),
-            sha256="",
-            verdict=Verdict.UNREADABLE,
-            container="unknown",
-            writer={},
-            findings=(finding,),
-        )
-    result = scan(source.data, policy=policy)
     return FileReport(
-        path=str(path),
+        path=where,
         sha256=source.sha256,
         verdict=result.verdict,
         container=result.container,
         writer=dict(result.writer),
         findings=tuple(result.findings),
+    )
+
+
+def _unreadable(where: str, error: ConverterError) -> FileReport:
+    finding = Finding(rule=error.code, severity=Severity.ERROR, message=str(error), remedy=error.next_step)
+    return FileReport(
+        path=where,
+        sha256="",
+        verdict=Verdict.UNREADABLE,
+        container="unknown",
+        writer={},
+        findings=(finding,),
     )
 
 
@@ -71,13 +81,20 @@ def command(
     """Say what loading each legacy file would do, without loading it.
 
     PATHS are files, or folders that are searched for .pkl, .pickle, .joblib, .sav and .p files, compressed or
-    not. Exits 0 only if every file is accepted, 10 otherwise, 3 if there is none.
+    not. A link to a file is read; hidden and linked folders are not entered. Exits 0 only if every file is
+    accepted, 10 otherwise, 3 if there is none.
     """
-    files: list[Path] = []
-    for path in paths:
-        files += find_legacy_files(path) if path.is_dir() else [path]
+    check_output(output)
     policy = extended_policy(*read_gate_policies(gate_policies)) if gate_policies else None
-    reports = [scan_file(path, policy) for path in files]
+    reports: list[FileReport] = []
+    for path in paths:
+        found = find_legacy_files(path) if path.is_dir() else LegacyFiles((path,), (), ())
+        reports += [_unreadable(error.where, error) for error in found.unreadable]
+        for link in found.links:
+            if link.is_dir():
+                talk(f"not entered, a link: {path_as_text(link)}")
+        files = [*found.files, *(link for link in found.links if not link.is_dir())]
+        reports += [scan_file(file, policy) for file in sorted(files)]
     match output_format:
         case "json":
             write_answer(as_json(reports), output)

@@ -12,10 +12,12 @@ import msgspec
 from depickle_runtime.errors import SecurityError
 from depickle_runtime.loader import SecureModelLoader
 
+from ..reports.encoding import as_json
 from ..reports.escape import escape
 from ..sources import is_legacy_name
 from ._common import (
     Exit,
+    check_output,
     exit_zero_option,
     finish,
     format_option,
@@ -23,7 +25,7 @@ from ._common import (
     models_dir_or_default,
     output_option,
     refusals_to_exit_codes,
-    talk,
+    show_refusal,
     write_answer,
 )
 
@@ -49,6 +51,7 @@ def command(models_dir: Path | None, output_format: str, output: Path | None, ex
 
 def run_verify(models_dir: Path, output_format: str, output: Path | None, *, exit_zero: bool) -> NoReturn:
     """Verify the store in `models_dir`, write the report, and end with its exit code."""
+    check_output(output)
     loader = SecureModelLoader(models_dir)
     release: dict[str, Any] = {"valid": True, "code": None, "message": None}
     try:
@@ -62,8 +65,7 @@ def run_verify(models_dir: Path, output_format: str, output: Path | None, *, exi
         }
     except SecurityError as error:
         release |= {"valid": False, "code": error.code, "message": str(error)}
-        for line in error.diagnostics().splitlines():
-            talk(escape(line, limit=2_000))
+        show_refusal(error)
     files: list[dict[str, Any]] = []
     legacy: list[str] = []
     for name, result in loader.verify_store().items():
@@ -80,7 +82,7 @@ def run_verify(models_dir: Path, output_format: str, output: Path | None, *, exi
             "files": files,
             "legacy": legacy,
         }
-        write_answer(msgspec.json.format(msgspec.json.encode(report)).decode(), output)
+        write_answer(msgspec.json.format(as_json(report)).decode(), output)
     else:
         write_answer(_as_text(release, files, legacy), output)
     finish(Exit.OK if valid else Exit.VERIFICATION, exit_zero=exit_zero)

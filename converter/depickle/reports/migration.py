@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
+from .encoding import as_json
 from .escape import escape
 
 __all__ = [
@@ -15,9 +17,9 @@ __all__ = [
     "PlanRow",
     "as_json_lines",
     "as_text",
+    "new_row",
     "plan_as_json",
     "plan_as_text",
-    "row_as_json",
 ]
 
 SCHEMA_VERSION = 1
@@ -40,22 +42,36 @@ class MigrationRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What would become of one legacy file."""
+    """What would become of one legacy file.
+
+    `needs` names the library version whose environment is missing, ``scikit-learn 1.2.2``; `hint` what to do.
+    """
 
     path: str
     status: Literal["would convert", "refused", "skipped"]
-    reason: str | None
-    code: str | None
-    hint: str | None
-    symbol: str | None
-    family: str | None
-    tier: str | None
-    writer: dict[str, str]
+    reason: str | None = None
+    code: str | None = None
+    hint: str | None = None
+    symbol: str | None = None
+    family: str | None = None
+    tier: str | None = None
+    needs: str | None = None
+    writer: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-def row_as_json(row: MigrationRow) -> str:
-    """One JSON line."""
-    return msgspec.json.encode(row).decode()
+def new_row(path: str) -> MigrationRow:
+    """The row of a file about which nothing is known yet."""
+    return MigrationRow(
+        path=path,
+        status="failed",
+        reason=None,
+        code=None,
+        onnx=None,
+        skops=None,
+        tier=None,
+        label_flips=None,
+        seconds=0.0,
+    )
 
 
 def _summary(rows: Sequence[MigrationRow], release: dict[str, object] | None) -> dict[str, object]:
@@ -65,8 +81,8 @@ def _summary(rows: Sequence[MigrationRow], release: dict[str, object] | None) ->
 
 def as_json_lines(rows: Sequence[MigrationRow], release: dict[str, object] | None) -> str:
     """One line per model, then the summary line."""
-    lines = [row_as_json(row) for row in rows]
-    lines.append(msgspec.json.encode(_summary(rows, release)).decode())
+    lines = [as_json(row).decode() for row in rows]
+    lines.append(as_json(_summary(rows, release)).decode())
     return "\n".join(lines)
 
 
@@ -85,21 +101,18 @@ def as_text(rows: Sequence[MigrationRow], release: dict[str, object] | None) -> 
     lines.append("")
     lines.append(f"{counts} of {len(rows)} files")
     if release:
-        lines.append(
-            f"release {release['serial']} of store {release['store']}, signed by {release['signed_by']}"
-        )
+        signers = escape(str(release["signed_by"]))
+        lines.append(f"release {release['serial']} of store {release['store']}, signed by {signers}")
     return "\n".join(lines)
 
 
 def plan_as_json(rows: Sequence[PlanRow]) -> str:
     """The plan as one document."""
-    return msgspec.json.format(
-        msgspec.json.encode({"schema_version": SCHEMA_VERSION, "plan": list(rows)})
-    ).decode()
+    return msgspec.json.format(as_json({"schema_version": SCHEMA_VERSION, "plan": list(rows)})).decode()
 
 
 def plan_as_text(rows: Sequence[PlanRow]) -> str:
-    """A table: would convert, or refused and why, or what it needs."""
+    """A table: would convert, or refused and why; then the environments that are missing, and what adds them."""
     width = max((len(escape(row.path)) for row in rows), default=0)
     lines = []
     for row in rows:
@@ -107,9 +120,10 @@ def plan_as_text(rows: Sequence[PlanRow]) -> str:
         what = (
             f"{row.symbol}  {row.family}  {row.tier}" if row.status == "would convert" else (row.code or "")
         )
-        lines.append(
-            f"{row.status:<13} {escape(row.path):<{width}}  {what}" + (f"  ({writer})" if writer else "")
-        )
+        if row.needs:
+            what += f"  needs {escape(row.needs)}"
+        line = f"{row.status:<13} {escape(row.path):<{width}}  {what}" + (f"  ({writer})" if writer else "")
+        lines.append(line.rstrip())
         if row.reason:
             lines.append(f"              {escape(row.reason, limit=400)}")
         if row.hint and row.status == "refused":
@@ -117,4 +131,8 @@ def plan_as_text(rows: Sequence[PlanRow]) -> str:
     ready = sum(row.status == "would convert" for row in rows)
     lines.append("")
     lines.append(f"{ready} of {len(rows)} files would convert; nothing was changed")
+    missing = Counter((row.needs, row.hint) for row in rows if row.needs)
+    for (needs, hint), count in sorted(missing.items(), key=str):
+        files = "1 file needs" if count == 1 else f"{count} files need"
+        lines.append(f"{files} {escape(str(needs))}: {escape(hint or 'no environment is known', limit=400)}")
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from importlib.metadata import version
 import msgspec
 
 from ..pickles.findings import Finding, Severity, Verdict
+from .encoding import as_json as encode
 from .escape import escape
 
 __all__ = ["FileReport", "as_json", "as_sarif", "as_text"]
@@ -58,7 +59,7 @@ def as_json(files: Sequence[FileReport]) -> str:
             for file in files
         ],
     }
-    return msgspec.json.format(msgspec.json.encode(report)).decode()
+    return msgspec.json.format(encode(report)).decode()
 
 
 def _finding_text(path: str, finding: Finding) -> list[str]:
@@ -137,7 +138,7 @@ def as_sarif(files: Sequence[FileReport]) -> str:
             }
         ],
     }
-    return msgspec.json.format(msgspec.json.encode(log)).decode()
+    return msgspec.json.format(encode(log)).decode()
 
 
 def _uri(path: str) -> str:

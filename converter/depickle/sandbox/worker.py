@@ -200,6 +200,11 @@ class Worker:
             process.wait()
         self._stderr.close()
 
+    @property
+    def closed(self) -> bool:
+        """Whether the process was ended; a closed worker answers nothing more."""
+        return self._process is None
+
     def versions(self) -> Mapping[str, str]:
         """Library to version, and ``python``, as the worker itself reports them."""
         return dict(self._hello.versions)
