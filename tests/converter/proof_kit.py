@@ -65,21 +65,24 @@ class Subject:
         )
 
 
-def subject_of(name: str, live: Any, rows: Rows) -> Subject:
-    """What conversion makes of a live estimator."""
+def subject_of(name: str, live: Any, rows: Rows, **versions: str) -> Subject:
+    """What conversion makes of a live estimator; `versions` are known from elsewhere than the file."""
     vetted = vet(pickle.dumps(live, protocol=5))
     record = open_package(vetted).estimator
-    typed = read_model(record, writer=vetted.writer)
-    return Subject(name, live, record, vetted.writer, typed, emit_onnx(typed), rows)
+    writer = {**vetted.writer, **versions}
+    typed = read_model(record, writer=writer)
+    return Subject(name, live, record, writer, typed, emit_onnx(typed), rows)
 
 
-def fitted(name: str, live: Any, labels: tuple[Any, ...], *, missing: bool = False) -> Subject:
+def fitted(
+    name: str, live: Any, labels: tuple[Any, ...], *, missing: bool = False, **versions: str
+) -> Subject:
     """`live` fitted on rows with columns of several scales."""
     X, y = make_data(labels, missing=missing, rows=220)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         live.fit(X, y)
-    return subject_of(name, live, X)
+    return subject_of(name, live, X, **versions)
 
 
 def _lgbm(**options: Any) -> LGBMClassifier:

@@ -103,10 +103,14 @@ def width_of(owner: Record) -> int:
         return integer(owner, "n_features_in_")
     if owner.cls == "sklearn.pipeline.Pipeline":
         return width_of(steps(owner)[0])
-    for name in ("best_estimator_", "estimator_", "estimator", "base_estimator"):
-        if isinstance(owner.get(name), Record) and name != "estimator":
+    if owner.cls == "sklearn.pipeline.FeatureUnion":
+        for item in items(owner, "transformer_list"):
+            if isinstance(item, TupleNode) and len(item) == 2 and isinstance(item[1], Record):
+                return width_of(item[1])
+    for name in ("best_estimator_", "estimator_"):
+        if isinstance(owner.get(name), Record):
             return width_of(record(owner, name))
     for name in ("estimators_", "calibrated_classifiers_"):
-        if owner.get(name) is not None:
+        if owner.get(name) is not None and records(owner, name):
             return width_of(records(owner, name)[0])
-    return width_of(record(owner, "estimator"))
+    return width_of(record(owner, "base_estimator" if owner.get("estimator") is None else "estimator"))

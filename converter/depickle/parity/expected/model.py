@@ -17,8 +17,10 @@ from .gradient_boosting import expect_gradient_boosting
 from .hist_boosting import expect_hist_boosting
 from .lightgbm import expect_lightgbm
 from .linear import LINEAR_CLASSIFIERS, LINEAR_REGRESSORS, LOGISTIC, expect_linear
-from .preprocessing import TRANSFORMERS
+from .preprocessing import SCALERS
 from .reading import Labels, Writer
+from .selectors import SELECTORS
+from .unions import UNIONS
 from .vocabulary import ROWS, apply, constant
 from .xgboost import expect_xgboost
 
@@ -40,7 +42,7 @@ def expect_model(estimator: Record, writer: Writer) -> ExpectedModel | None:
         ParityError: DP710 where a fitted attribute is not what its class documents.
     """
     try:
-        answer = Derivation(writer, FAMILIES, TRANSFORMERS).answer(estimator, ROWS)
+        answer = Derivation(writer, FAMILIES, SCALERS | SELECTORS | UNIONS).answer(estimator, ROWS)
     except NotDerivedError:
         return None
     label = None

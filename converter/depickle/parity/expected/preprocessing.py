@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scalers, imputers and selectors: the operations of ``transform``, one operator for each, with its own constants."""
+"""Scalers and imputers: the operations of ``transform``, one operator for each, with its own constants."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from ...pickles.graph import Record, plain
 from ..walk import Expected
 from .derivation import Derivation, Transformer
-from .reading import array, flag, number, one_of, pair, record, unreadable, vector
+from .reading import array, flag, one_of, pair, record, unreadable, vector
 from .vocabulary import apply, as_double, columns, constant, scalar
 
-__all__ = ["TRANSFORMERS"]
+__all__ = ["SCALERS"]
 
 
 def _shift_and_scale(
@@ -82,16 +82,10 @@ def _imputer(owner: Record, rows: Expected, width: int, derive: Derivation) -> t
     return apply("Concat", filled, indicators, axis=1), len(present) + len(chosen)
 
 
-def _variance(owner: Record, rows: Expected, width: int, derive: Derivation) -> tuple[Expected, int]:
-    chosen = np.flatnonzero(vector(owner, "variances_", width) > number(owner, "threshold")).tolist()
-    return columns(rows, chosen), len(chosen)
-
-
-TRANSFORMERS: dict[str, Transformer] = {
+SCALERS: dict[str, Transformer] = {
     "sklearn.preprocessing._data.StandardScaler": _standard,
     "sklearn.preprocessing._data.RobustScaler": _robust,
     "sklearn.preprocessing._data.MinMaxScaler": _min_max,
     "sklearn.preprocessing._data.MaxAbsScaler": _max_abs,
     "sklearn.impute._base.SimpleImputer": _imputer,
-    "sklearn.feature_selection._variance_threshold.VarianceThreshold": _variance,
 }
