@@ -184,7 +184,7 @@ _SCORING_MODULES = frozenset(
 )
 # Where numpy before 2.1 says that its ufuncs live.
 _UFUNC_MODULE = re.compile(r"\Anumpy\._?core\._multiarray_umath\.")
-# What the module sklearn._loss._loss calls itself from 1.5 to 1.7; it is in sys.modules once scikit-learn is imported.
+# What sklearn._loss._loss calls itself from 1.5 to 1.7; it is in sys.modules once scikit-learn is imported.
 _LOSS_MODULE = re.compile(r"\A_loss\.")
 _INERT_ROOTS = ("pandas", "pytz", "dateutil")
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which globals a pickle names and in which role, by a static walk over its opcodes; nothing is loaded.
 
-Roles: ``created`` (a class given to object creation), ``called`` (called by REDUCE), ``data`` (mentioned only).
+Roles: ``created`` (a class given to object creation), ``called`` (called by REDUCE), ``data`` (mentioned only). A
+mention that the memo hands to object creation or a call counts as that; it is not data as well, so the policy errs on
+the side of refusing.
 """
 
 from __future__ import annotations
