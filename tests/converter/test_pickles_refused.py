@@ -200,7 +200,23 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a list as key": (stream(b"}]Ns"), "DP433"),
     "a key twice": (stream(b"}(K\x01NK\x01Nu"), "DP433"),
     "a set of lists": (stream(b"\x8f(]\x90"), "DP433"),
-    "a forged hash": (stream(b"}" + call("builtins", "complex", b"G" + b"\0" * 8 + b"G" + b"\0" * 8 + b"\x86") + b"Ns"), "DP433"),
+    "a forged hash": (stream(b"}" + call("builtins", "complex", b"G" * 9 + b"G" * 9 + b"\x86") + b"Ns"), "DP433"),
+    "a number twice in a set, in two batches": (stream(b"\x8f(K\x01\x90(K\x01\x90"), "DP433"),
+    "lists that each hold the one before fifty times": (
+        stream(b"(]\x94" + b"".join(b"](" + bytes([0x68, i]) * 50 + b"e\x94" for i in range(150)) + b"l"),
+        "DP414",
+    ),
+    "three thousand tuples as keys": (
+        stream(b"}(" + b"".join(b"M" + struct.pack("<H", i) + b"\x85N" for i in range(3000)) + b"u"),
+        "DP414",
+    ),
+    "a text copied over and over": (
+        stream(
+            b"(" + named("_codecs", "encode") + b"\x94X" + struct.pack("<I", 99999) + b"a" * 99999 + b"\x94"
+            + (b"h\0h\1" + short("latin1") + b"\x86R") * 20 + b"l"
+        ),
+        "DP414",
+    ),
     # arrays
     "an object field in a structure": (
         dtype_with(
@@ -214,7 +230,8 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a field outside the item": (
         dtype_with(
             "V8",
-            b"(K\x03" + short("|") + b"N" + short("a") + b"\x85}" + short("a") + FLOAT + b"K\x04\x86sK\x08K\x01K\x10tb",
+            b"(K\x03" + short("|") + b"N" + short("a") + b"\x85}" + short("a") + FLOAT
+            + b"K\x04\x86sK\x08K\x01K\x10tb",
         ),
         "DP440",
     ),

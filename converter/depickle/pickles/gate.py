@@ -9,8 +9,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -30,6 +32,10 @@ from .survey import reachable_records, survey
 from .writer import read_writer
 
 __all__ = ["GlobalUse", "ScanResult", "VettedPickle", "open_package", "scan", "vet"]
+
+
+#: Bytes; smaller streams are read before the collector would start.
+_PAUSE_FROM_BYTES = 1 << 16
 
 
 class GlobalUse(msgspec.Struct, frozen=True):
@@ -177,6 +183,19 @@ def open_package(vetted: VettedPickle, *, where: str = "") -> Package:
     return _package.open_package(vetted.root, unknown=vetted.auxiliary, where=where)
 
 
+@contextlib.contextmanager
+def _collector_paused(size: int) -> Iterator[None]:
+    """Keep the cycle collector from walking a growing graph, which holds no garbage, again and again."""
+    if size < _PAUSE_FROM_BYTES or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def _read(data: bytes, policy: Policy) -> _Reading:
     reading = _Reading(hashlib.sha256(data).hexdigest())
     interpreter: Interpreter | None = None
@@ -185,7 +204,8 @@ def _read(data: bytes, policy: Policy) -> _Reading:
         contents = open_container(data)
         reading.container = f"pickle+{contents.compression}" if contents.compression else "pickle"
         interpreter = Interpreter(contents.stream, policy)
-        root, end = interpreter.run(0)
+        with _collector_paused(len(contents.stream)):
+            root, end = interpreter.run(0)
         if end != len(contents.stream):
             raise StreamError("DP403", f"{len(contents.stream) - end} bytes follow the end", end)
         reading.root = survey(interpreter, root)

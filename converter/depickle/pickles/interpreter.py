@@ -464,6 +464,7 @@ class Interpreter:
         if _TEXT.issuperset(map(type, keys)):
             held.update(zip(keys, items[1::2], strict=True))  # type: ignore[arg-type]  # landed by the survey
         else:
+            self._nodes += len(keys)
             held.update(zip(map(self.key, keys), items[1::2], strict=True))  # type: ignore[arg-type]
         if len(held) != before + len(keys):
             raise StreamError("DP433", "a key occurs twice", offset, opcode)
@@ -503,7 +504,7 @@ class Interpreter:
         if pos - start - self._bulk > MAX_INSTRUCTION_BYTES:
             raise StreamError("DP414", f"more than {MAX_INSTRUCTION_BYTES} bytes of instructions", pos)
         if self._nodes + nodes > MAX_NODES:
-            raise StreamError("DP414", f"more than {MAX_NODES} objects", pos)
+            raise StreamError("DP414", f"more than {MAX_NODES} objects, calls and names", pos)
 
     # ---- joblib ----------------------------------------------------------------------------------------------
 
@@ -570,6 +571,7 @@ class Interpreter:
         memo: list[Raw] = []
         remember = memo.append
         got: dict[tuple[int, int], Raw] = {}
+        held: dict[int, tuple[SetNode, set[object]]] = {}
         nodes = 0
         frame_end = 0
         pos = start
@@ -661,6 +663,7 @@ class Interpreter:
                         append = stack.append
                         self._at = pos
                         members = {self.key(item) for item in items}
+                        nodes += len(items)
                         if len(members) != len(items):
                             raise StreamError("DP433", "a member occurs twice", pos, op)
                         if op == 0x91:
@@ -671,10 +674,10 @@ class Interpreter:
                                 raise StreamError("DP432", f"members for {_kind(target)}", pos, op)
                             if got and got.get((len(meta), len(stack) - 1)) is target:
                                 raise StreamError("DP432", "members for a finished set", pos, op)
-                            if target.items:
-                                both = {self.key(item) for item in target.items}
-                                if not both.isdisjoint(members):
-                                    raise StreamError("DP433", "a member occurs twice", pos, op)
+                            before = held.setdefault(id(target), (target, set()))[1]
+                            if not before.isdisjoint(members):
+                                raise StreamError("DP433", "a member occurs twice", pos, op)
+                            before |= members
                             target.items += _landed(items)
                         nodes += 1
                         pos += 1
@@ -694,6 +697,7 @@ class Interpreter:
                     value = memo[data[pos + 1]]
                     if type(value) in _TARGETS:
                         got[len(meta), len(stack)] = value
+                        nodes += 1
                     append(value)
                     pos += 2
                 elif op == 0x4B:  # BININT1
@@ -741,6 +745,7 @@ class Interpreter:
                     value = memo[_UINT4(data, pos + 1)[0]]
                     if type(value) in _TARGETS:
                         got[len(meta), len(stack)] = value
+                        nodes += 1
                     append(value)
                     pos += 5
                 elif op == 0x72:  # LONG_BINPUT
@@ -771,7 +776,7 @@ class Interpreter:
                 elif op == 0x52:  # REDUCE
                     last = stack.pop()
                     stack[-1] = self._reduce(stack[-1], last, pos)
-                    nodes += 1
+                    nodes += 2
                     pos += 1
                 elif op == 0x74:  # TUPLE
                     items = stack
@@ -850,6 +855,7 @@ class Interpreter:
                         value = memo[int(line)]
                         if type(value) in _TARGETS:
                             got[len(meta), len(stack)] = value
+                            nodes += 1
                         append(value)
                     else:
                         if int(line) != len(memo):
@@ -860,11 +866,12 @@ class Interpreter:
                     line, end = self._line(pos + 1)
                     name, end = self._line(end)
                     append(self._global(line.decode("utf-8"), name.decode("utf-8"), pos))
-                    nodes += 1
+                    nodes += 4
                     pos = end
                 elif op == 0x49 or op == 0x4C or op == 0x46 or op == 0x56:  # INT, LONG, FLOAT, UNICODE
                     value, pos = self._text_opcode(op, pos)
                     append(value)
+                    nodes += 1
                 elif op == 0x6C:  # LIST
                     items = stack
                     stack = meta.pop()

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 __all__ = [
+    "BULK_BYTES",
     "CHECK_EVERY_BYTES",
     "MAX_DECOMPRESSED_BYTES",
     "MAX_DECOMPRESSION_RATIO",
     "MAX_DEPTH",
     "MAX_DIMENSIONS",
+    "MAX_EXPANDED",
     "MAX_FILE_BYTES",
     "MAX_FINDINGS",
     "MAX_INSTRUCTION_BYTES",
+    "MAX_JSON_BYTES",
     "MAX_LONG_BYTES",
     "MAX_LZMA_MEMORY_BYTES",
     "MAX_MARKS",
@@ -36,15 +39,24 @@ MIN_DECOMPRESSED_BYTES = 1 << 24
 #: Bytes of memory that the LZMA decoder may use; `xz -9` needs 65 MiB.
 MAX_LZMA_MEMORY_BYTES = 1 << 27
 
-#: Bytes of the stream that are not the payload of a long string or array. A one-byte opcode costs up to 150
-#: bytes of memory and 0.1 µs, so this bounds both; a vocabulary of a million words has 25 MB of them.
-MAX_INSTRUCTION_BYTES = 1 << 25
+#: Bytes of the stream that are not the payload of a long string or array. A one-byte opcode costs up to 50 bytes
+#: of memory and 0.1 µs, so this bounds both; a vocabulary of 400,000 words has 12 MB of them.
+MAX_INSTRUCTION_BYTES = 1 << 24
 
 #: Payloads of at least this many bytes are not counted as instructions.
 BULK_BYTES = 256
 
-#: Lists, dicts, tuples, records and references in one file; about 250 bytes each.
-MAX_NODES = 2_500_000
+#: Units of work in one file: lists, dicts, tuples and records (about 250 bytes and 1 µs each), and whatever else
+#: takes as long: names, calls, text opcodes, keys that are no text, containers fetched from the memo. A forest of
+#: a thousand trees has 100,000.
+MAX_NODES = 1_000_000
+
+#: Containers in the graph once every shared one is written out at each place: 150 lists that each hold the one
+#: before fifty times would never end for a reader that does not remember what it saw.
+MAX_EXPANDED = 5_000_000
+
+#: Bytes of an XGBoost model as JSON text, which Python reads at 15 MB/s; the form since 1.6 is UBJSON.
+MAX_JSON_BYTES = 1 << 25
 
 #: Bytes of the stream between two looks at the bounds above.
 CHECK_EVERY_BYTES = 1 << 18

@@ -141,7 +141,7 @@ def _names(value: Value) -> tuple[str, ...] | None:
 
 
 def render_date(value: Value) -> str | None:
-    """A date as text: text as it is, a packed `datetime` in ISO 8601 with its fixed offset; None for anything else."""
+    """A date as text: text as it is, a packed `datetime` in ISO 8601 with its fixed offset; else None."""
     if isinstance(value, Record) and value.module == "datetime" and value.args:
         packed = value.args[0]
         if isinstance(packed, bytes) and value.name in ("datetime", "date") and len(packed) in (4, 10):

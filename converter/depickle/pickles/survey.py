@@ -23,7 +23,7 @@ from .graph import (
     Value,
 )
 from .interpreter import WRAPPER, Interpreter, StreamError
-from .limits import MAX_DEPTH
+from .limits import MAX_DEPTH, MAX_EXPANDED
 
 __all__ = ["reachable_records", "survey"]
 
@@ -40,39 +40,57 @@ def survey(interpreter: Interpreter, root: Raw) -> Value:
         root: what STOP returned.
 
     Raises:
-        StreamError: DP414 for nesting beyond `MAX_DEPTH`; DP442 for a joblib wrapper that was used twice.
+        StreamError: DP414 for nesting beyond `MAX_DEPTH` or sharing beyond `MAX_EXPANDED`;
+            DP442 for a joblib wrapper that was used twice.
     """
     if isinstance(root, memoryview):
         return bytes(root)
     holder = ListNode([root], 0)
     mentioned: set[int] = set()
-    heights: dict[int, int] = {}
-    path: list[tuple[_Container, list[_Container], int]] = [
-        (holder, _children(interpreter, holder, mentioned), 0)
-    ]
-    heights[id(holder)] = 0
+    # By identity: the longest path below, and how many containers there would be without sharing.
+    known: dict[int, tuple[int, int]] = {id(holder): (0, 0)}
+    path = [_Level(holder, _children(interpreter, holder, mentioned))]
     while path:
-        node, waiting, height = path[-1]
-        if not waiting:
+        level = path[-1]
+        if not level.waiting:
             path.pop()
-            heights[id(node)] = height + 1
-            if height > MAX_DEPTH:
+            node = level.node
+            if level.height > MAX_DEPTH:
                 raise StreamError("DP414", f"values are nested deeper than {MAX_DEPTH}", node.offset)
+            if level.size > MAX_EXPANDED:
+                raise StreamError("DP414", f"shared values stand for more than {MAX_EXPANDED}", node.offset)
+            known[id(node)] = (level.height + 1, level.size + 1)
             if path:
-                above, rest, best = path[-1]
-                path[-1] = (above, rest, max(best, height + 1))
+                path[-1].add(level.height + 1, level.size + 1)
             continue
-        child = waiting.pop()
-        known = heights.get(id(child))
-        if known is not None:
-            if known > height:
-                path[-1] = (node, waiting, known)
+        child = level.waiting.pop()
+        seen = known.get(id(child))
+        if seen is not None:
+            level.add(*seen)
             continue
         if len(path) > MAX_DEPTH:
             raise StreamError("DP414", f"values are nested deeper than {MAX_DEPTH}", child.offset)
-        heights[id(child)] = 0
-        path.append((child, _children(interpreter, child, mentioned), 0))
+        known[id(child)] = (0, 0)
+        path.append(_Level(child, _children(interpreter, child, mentioned)))
     return holder.items[0]
+
+
+class _Level:
+    """One container on the way down: what is still to visit in it, and what is known of what was visited."""
+
+    __slots__ = ("height", "node", "size", "waiting")
+
+    def __init__(self, node: _Container, waiting: list[_Container]) -> None:
+        self.node = node
+        self.waiting = waiting
+        self.height = 0
+        self.size = 0
+
+    def add(self, height: int, size: int) -> None:
+        """Account for a finished child."""
+        if height > self.height:
+            self.height = height
+        self.size += size
 
 
 def _children(interpreter: Interpreter, node: _Container, mentioned: set[int]) -> list[_Container]:

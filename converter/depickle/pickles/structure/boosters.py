@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..graph import Record
+from ..limits import MAX_JSON_BYTES
 from .forests import NodeGraph
 from .read import refuse
 
@@ -47,7 +48,7 @@ def check_lightgbm(record: Record) -> None:
     for name in ("feature_names", "feature_infos"):
         if len(head.get(name, "").split(" ")) != features:
             raise refuse(_LIGHTGBM, record, f"{name} does not have {features} entries")
-    sizes = _integers(record, head, "tree_sizes")
+    sizes = _integers(record, head, "tree_sizes", body.count("\nTree="))
     if not len(sizes) or len(sizes) % per_iteration:
         raise refuse(_LIGHTGBM, record, f"{len(sizes)} trees are no multiple of {per_iteration}")
     # The C++ parser cuts the text at these sizes and parses the pieces in parallel.
@@ -84,9 +85,13 @@ def _number(record: Record, fields: dict[str, str], name: str, low: int, high: i
     return int(text)
 
 
-def _integers(record: Record, fields: dict[str, str], name: str) -> npt.NDArray[np.int64]:
+def _integers(record: Record, fields: dict[str, str], name: str, count: int) -> npt.NDArray[np.int64]:
+    """Exactly `count` whole numbers; the separators are counted before anything is cut."""
+    text = fields.get(name, "").strip(" ")
+    if text.count(" ") + bool(text) != count:
+        raise refuse(_LIGHTGBM, record, f"{name} does not have {count} entries")
     try:
-        return np.array(fields.get(name, "").split(), dtype=np.int64)
+        return np.array(text.split(" ") if text else [], dtype=np.int64)
     except (ValueError, OverflowError) as error:
         raise refuse(_LIGHTGBM, record, f"{name} holds something else than whole numbers") from error
 
@@ -97,6 +102,8 @@ def _check_tree(record: Record, index: int, fields: dict[str, str], features: in
     inner = leaves - 1
     if fields.get("is_linear", "0") != "0":
         raise refuse(_LIGHTGBM, record, f"tree {index} has linear leaves, which are not checked")
+    if fields.get("leaf_value", "").count(" ") >= leaves or fields.get("threshold", "").count(" ") > inner:
+        raise refuse(_LIGHTGBM, record, f"a field of tree {index} has more entries than the tree")
     try:
         values = np.array(fields.get("leaf_value", "").split(), dtype=np.float64)
         thresholds = np.array(fields.get("threshold", "").split(), dtype=np.float64)
@@ -106,8 +113,8 @@ def _check_tree(record: Record, index: int, fields: dict[str, str], features: in
         raise refuse(_LIGHTGBM, record, f"tree {index} does not have {leaves} finite leaf values")
     if not inner:
         return
-    left, right = _integers(record, fields, "left_child"), _integers(record, fields, "right_child")
-    split, kind = _integers(record, fields, "split_feature"), _integers(record, fields, "decision_type")
+    left, right = (_integers(record, fields, name, inner) for name in ("left_child", "right_child"))
+    split, kind = (_integers(record, fields, name, inner) for name in ("split_feature", "decision_type"))
     if any(len(column) != inner for column in (left, right, split, kind, thresholds)):
         raise refuse(_LIGHTGBM, record, f"a field of tree {index} does not have {inner} entries")
     if int(split.min()) < 0 or int(split.max()) >= features:
@@ -128,11 +135,11 @@ def _check_tree(record: Record, index: int, fields: dict[str, str], features: in
         raise refuse(_LIGHTGBM, record, f"the children of tree {index} do not form a tree")
     categorical = thresholds[(kind & 1) == 1]
     if categories or len(categorical):
-        bounds = _integers(record, fields, "cat_boundaries")
-        words = _integers(record, fields, "cat_threshold")
+        bounds = _integers(record, fields, "cat_boundaries", categories + 1)
+        last = int(bounds[-1])
+        words = _integers(record, fields, "cat_threshold", last if 0 <= last <= _MAX_LEAVES else 0)
         if (
-            len(bounds) != categories + 1
-            or int(bounds[0]) != 0
+            int(bounds[0]) != 0
             or int(bounds[-1]) != len(words)
             or bool((np.diff(bounds) < 0).any())
             or (len(words) and (int(words.min()) < 0 or int(words.max()) >= 1 << 32))
@@ -189,6 +196,8 @@ def _document(record: Record, handle: bytes) -> object:
 
     try:
         if handle[:2] in (b'{"', b"{ ", b"{\n"):
+            if len(handle) > MAX_JSON_BYTES:
+                raise refuse(_XGBOOST, record, f"its JSON has more than {MAX_JSON_BYTES} bytes")
             return json.loads(handle, object_pairs_hook=_no_duplicates)
         if handle[:1] == b"{":
             return parse_ubjson(handle)
