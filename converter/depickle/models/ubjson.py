@@ -16,7 +16,7 @@ import numpy.typing as npt
 __all__ = ["Ubjson", "UbjsonError", "parse_ubjson"]
 
 MAX_DEPTH = 32  # containers; XGBoost's own models nest 8 deep
-MAX_ITEMS = 50_000_000  # values in one document
+MAX_ITEMS = 2_000_000  # values in one document; a typed array is one, so a tree has about 30
 
 _NumberArray: TypeAlias = npt.NDArray[np.generic]
 Ubjson: TypeAlias = Union[  # noqa: UP007
