@@ -33,17 +33,23 @@ from depickle_runtime.record import (
 from depickle_runtime.session import open_session
 
 from .answering import AnsweredOnce
+from .emit import EmittedModel
+from .emit.fallback import FallbackModel, convert_in_worker
 from .environments import WorkerEnvironment
 from .naming import ArtefactName
 from .parity.check import Evidence, check_parity, is_admissible
 from .parity.compare import NamedRows
 from .parity.rows import MadeRows, make_rows
+from .parity.sampled import SAMPLED_TOLERANCE, sampled_rows
 from .planning import MigrationOptions, Plan, plan_model, told
 from .sandbox import ReferenceAnswers, Worker, open_worker
+from .sandbox.converting import ConvertingWorker, open_converting_worker
 from .skops_files import write_skops
 from .sources import Original, SourceFile
 
 __all__ = ["ConvertedModel", "Converter", "utc_text"]
+
+_RECORDED = ("depickle", "onnx", "onnxruntime", "numpy")
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,7 @@ class Converter:
     def __init__(self, options: MigrationOptions) -> None:
         self._options = options
         self._workers: dict[str, Worker] = {}
+        self._converting: ConvertingWorker | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -90,6 +97,7 @@ class Converter:
     def close(self) -> None:
         """Stop every worker."""
         self._workers.clear()
+        self._converting = None
         self._stack.close()
 
     def convert(self, source: SourceFile) -> ConvertedModel:
@@ -100,15 +108,16 @@ class Converter:
                 new model does not answer as the original, or its tier is not admitted.
         """
         plan = plan_model(source, self._options)
-        made = self._rows(plan, source)
-        evidence = self._evidence(plan, source, made)
+        emitted = plan.emitted or self._converted(plan)
+        made = self._rows(plan, emitted, source)
+        evidence = self._evidence(plan, emitted, source, made)
         return ConvertedModel(
             original=source.original,
             name=plan.name,
             stem=plan.name.stem,
-            onnx=plan.emitted.onnx,
+            onnx=emitted.onnx,
             skops=write_skops(plan.package.estimator, writer=plan.vetted.writer),
-            record=_record(plan, source, evidence, self._options),
+            record=_record(plan, emitted, source, evidence, self._options),
             feature_names=plan.feature_names,
             performance=_numbers(plan.package.performance),
             training_data_hash=told(plan.package, "training_data_hash"),
@@ -122,35 +131,67 @@ class Converter:
             self._workers[environment.name] = worker
         return worker
 
-    def _rows(self, plan: Plan, source: SourceFile) -> MadeRows:
-        contract = plan.emitted.input
-        made = make_rows(
-            plan.package.estimator,
-            features=contract.features,
-            allow_nan=contract.allow_nan,
-            max_abs=None if contract.max_abs is None else float.fromhex(contract.max_abs),
-            seed=_seed(source),
-        )
+    def _converting_worker(self, environment: WorkerEnvironment) -> ConvertingWorker:
+        """Started only for a model that needs it: its imports take as long again as those of a plain worker."""
+        if self._converting is None or self._converting.closed:
+            self._converting = self._stack.enter_context(open_converting_worker(environment))
+        return self._converting
+
+    def _fallback(self, plan: Plan) -> FallbackModel | None:
+        """The model to be converted by the worker, sampled around the user's rows where there are any."""
+        if not isinstance(plan.model, FallbackModel):
+            return None
+        rows = self._reference_rows(plan)
+        return plan.model if rows is None else plan.model.with_rows(rows)
+
+    def _converted(self, plan: Plan) -> EmittedModel:
+        model = self._fallback(plan)
+        if model is None:
+            raise TypeError("a plan that emits nothing has no typed model")
+        worker = self._converting_worker(plan.environment)
+        return convert_in_worker(model, plan.vetted, plan.package.estimator_path, worker)
+
+    def _reference_rows(self, plan: Plan) -> npt.NDArray[np.float64] | None:
         reference = self._options.reference
+        return None if reference is None else reference.columns(plan.feature_names, plan.model.n_features)
+
+    def _rows(self, plan: Plan, emitted: EmittedModel, source: SourceFile) -> MadeRows:
+        contract = emitted.input
+        fallback = self._fallback(plan)
+        if fallback is not None:
+            sets = sampled_rows(fallback.around, allow_nan=contract.allow_nan, seed=_seed(source))
+            made = MadeRows(sets=sets, splits=0, splits_reached=0)
+        else:
+            made = make_rows(
+                plan.package.estimator,
+                features=contract.features,
+                allow_nan=contract.allow_nan,
+                max_abs=None if contract.max_abs is None else float.fromhex(contract.max_abs),
+                seed=_seed(source),
+            )
+        reference = self._reference_rows(plan)
         if reference is None:
             return made
-        users = NamedRows("reference", reference.columns(plan.feature_names, contract.features))
+        users = NamedRows("reference", reference)
         return MadeRows(sets=(users, *made.sets), splits=made.splits, splits_reached=made.splits_reached)
 
-    def _evidence(self, plan: Plan, source: SourceFile, made: MadeRows) -> Evidence:
-        worker = self._worker(plan.environment)
+    def _evidence(self, plan: Plan, emitted: EmittedModel, source: SourceFile, made: MadeRows) -> Evidence:
+        sampled = plan.emitted is None
+        worker: Worker = (self._converting_worker if sampled else self._worker)(plan.environment)
         methods = ["predict"]
-        if plan.emitted.outputs.probabilities is not None:
+        if emitted.outputs.probabilities is not None:
             methods.append("predict_proba")
+        if sampled and emitted.task == "outlier" and emitted.outputs.scores is not None:
+            methods.append("decision_function")
 
         def ask(rows: npt.NDArray[np.float64]) -> ReferenceAnswers:
             return worker.answers(plan.vetted, plan.package.estimator_path, rows, methods=tuple(methods))
 
-        contract = plan.emitted.input
+        contract = emitted.input
         reference = AnsweredOnce(
             ask, [rows.values[is_admissible(rows.values, contract)] for rows in made.sets]
         )
-        session = open_session(check_onnx(plan.emitted.onnx), contract=contract, outputs=plan.emitted.outputs)
+        session = open_session(check_onnx(emitted.onnx), contract=contract, outputs=emitted.outputs)
         proof = plan.proof
         if proof is not None:
             proof = msgspec.structs.replace(proof, splits_reached=made.splits_reached)
@@ -159,8 +200,9 @@ class Converter:
             reference=reference,
             session=session,
             contract=contract,
-            task=plan.emitted.task,
+            task=emitted.task,
             classes=plan.model.classes,
+            tolerance=SAMPLED_TOLERANCE if sampled else None,
             proof=proof,
             reference_description=_description(plan.environment),
             users_rows=self._options.reference is not None,
@@ -175,12 +217,12 @@ class Converter:
 
 
 def _record(
-    plan: Plan, source: SourceFile, evidence: Evidence, options: MigrationOptions
+    plan: Plan, emitted: EmittedModel, source: SourceFile, evidence: Evidence, options: MigrationOptions
 ) -> ConversionRecord:
     margin = None
-    if plan.emitted.outputs.margin is not None:
+    if emitted.outputs.margin is not None:
         margin = MarginContract(
-            gamma=float(plan.emitted.gamma).hex() if plan.emitted.gamma is not None else "0x0p+0",
+            gamma=float(emitted.gamma).hex() if emitted.gamma is not None else "0x0p+0",
             certified_fraction=repr(evidence.certified_fraction),
         )
     return ConversionRecord(
@@ -195,16 +237,16 @@ def _record(
             container=plan.vetted.container,
             writer=dict(plan.vetted.writer),
         ),
-        versions={name: version(name) for name in ("depickle", "onnx", "onnxruntime", "numpy")},
+        versions={name: version(name) for name in (*_RECORDED, *(() if plan.emitted else ("skl2onnx",)))},
         architecture=platform.machine(),
-        derived="graph",
+        derived="graph" if plan.emitted else "worker",
         tier=plan.tier,
-        task=plan.emitted.task,
+        task=emitted.task,
         estimator=plan.family,
         classes=None if plan.model.classes is None else list(plan.model.classes),
         label_map=plan.label_map,
-        input=plan.emitted.input,
-        outputs=plan.emitted.outputs,
+        input=emitted.input,
+        outputs=emitted.outputs,
         margin=margin,
         features=FeatureContract(kind="caller", catalogue=None, names=plan.feature_names),
         findings=[

@@ -15,6 +15,7 @@ from depickle_runtime.record import ProofRecord, Signal, Tier
 from depickle_runtime.trust import DEFAULT_TIERS
 
 from .emit import EmittedModel, emit_onnx
+from .emit.fallback import FALLBACK_CODES, FallbackModel, read_fallback
 from .environments import WorkerEnvironment, match
 from .errors import ParityError, UnsupportedModelError
 from .labels import map_labels
@@ -64,8 +65,9 @@ class Plan:
     environment: WorkerEnvironment
     vetted: VettedPickle
     package: Package
-    model: TypedModel
-    emitted: EmittedModel
+    model: TypedModel | FallbackModel
+    emitted: EmittedModel | None
+    """None where the model has no exact conversion: the worker will convert it, as the operator admitted by name."""
     feature_names: list[str] | None
     label_map: list[Signal] | None
     training_date: datetime | None
@@ -84,8 +86,7 @@ def plan_model(source: SourceFile, options: MigrationOptions) -> Plan:
     vetted = vet(source.data, policy=options.gate_policy, where=source.name)
     package = open_package(vetted)
     environment = match(vetted.writer)
-    model = read_model(package.estimator, writer=vetted.writer)
-    emitted = emit_onnx(model)
+    model, emitted = _model(package, vetted, environment, options)
     training_date = _training_date(package, source)
     name = _name(package, source, options, training_date)
     signals = (
@@ -93,14 +94,16 @@ def plan_model(source: SourceFile, options: MigrationOptions) -> Plan:
         if model.task == "classifier" and model.classes is not None
         else None
     )
-    names = _feature_names(package, model, emitted, source.name)
-    proof = prove(
-        package.estimator,
-        emitted.onnx,
-        outputs=emitted.outputs,
-        writer=vetted.writer,
-        where=source.name,
-    )
+    names = _feature_names(package, model, source.name)
+    proof = None
+    if emitted is not None:
+        proof = prove(
+            package.estimator,
+            emitted.onnx,
+            outputs=emitted.outputs,
+            writer=vetted.writer,
+            where=source.name,
+        )
     return Plan(
         name=name,
         family=model.family,
@@ -158,8 +161,24 @@ def _name(
     )
 
 
+def _model(
+    package: Package, vetted: VettedPickle, environment: WorkerEnvironment, options: MigrationOptions
+) -> tuple[TypedModel | FallbackModel, EmittedModel | None]:
+    """The model read and emitted exactly; or, where that is refused and `--accept sampled` was given, its facts."""
+    try:
+        model = read_model(package.estimator, writer=vetted.writer)
+        return model, emit_onnx(model)
+    except UnsupportedModelError as refusal:
+        if "sampled" not in options.accept or refusal.code not in FALLBACK_CODES:
+            raise
+        return read_fallback(package.estimator, is_running=environment.is_running), None
+
+
 def _admitted_tier(
-    model: TypedModel, proof: ProofRecord | None, options: MigrationOptions, source: SourceFile
+    model: TypedModel | FallbackModel,
+    proof: ProofRecord | None,
+    options: MigrationOptions,
+    source: SourceFile,
 ) -> Tier:
     tier: Tier = model.ceiling if proof is not None else "sampled"
     if tier == "sampled" and tier not in options.accept:
@@ -183,22 +202,20 @@ def _admitted_tier(
     return tier
 
 
-def _feature_names(
-    package: Package, model: TypedModel, emitted: EmittedModel, where: str
-) -> list[str] | None:
+def _feature_names(package: Package, model: TypedModel | FallbackModel, where: str) -> list[str] | None:
     """The package's own list where it has one of the right length, else what the estimator recorded.
 
     Raises:
         UnsupportedModelError: DP812 or DP813 where the two disagree: a row in the wrong order is a wrong answer.
     """
     packaged, recorded = package.feature_names, model.feature_names
-    if packaged is not None and len(packaged) != emitted.input.features:
+    if packaged is not None and len(packaged) != model.n_features:
         raise UnsupportedModelError(
             "The package lists another number of features than its model takes",
             code="DP812",
             where=where,
             found=f"{len(packaged)} names",
-            expected=f"{emitted.input.features} names",
+            expected=f"{model.n_features} names",
             next_step="depickle inspect shows both lists; correct the package where it was written",
         )
     if packaged is not None and recorded is not None and tuple(packaged) != tuple(recorded):

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which estimators the fallback may convert, each by name; what is on no list is refused.
 
-Three lists. *Admitted*: scikit-learn's converter was measured on it, over random rows and corners, without a flipped
-label. *Silently wrong*: the converter answers, and differently; the reason is part of the refusal. *Helpers*: parts of
-an admitted estimator that predict nothing by themselves. `docs/coverage.md` holds the measurements.
+Four lists. *Admitted*: scikit-learn's converter was measured on it, over random rows and corners, without a
+flipped label. *Silently wrong*: the converter answers, and differently; the reason is part of the refusal. *Not
+runnable*: what it makes needs an operator that the gate refuses. *Helpers*: parts of an admitted estimator that
+predict nothing by themselves. `docs/coverage.md` holds the measurements.
 """
 
 from __future__ import annotations
@@ -13,7 +14,15 @@ from typing import Final
 
 from depickle_runtime.record import Task
 
-__all__ = ["HELPERS", "PREDICTORS", "SEARCHES", "SILENTLY_WRONG", "TRANSFORMERS", "WRONG_LOSSES"]
+__all__ = [
+    "HELPERS",
+    "NOT_RUNNABLE",
+    "PREDICTORS",
+    "SEARCHES",
+    "SILENTLY_WRONG",
+    "TRANSFORMERS",
+    "WRONG_LOSSES",
+]
 
 
 def _paths(module: str, names: str) -> tuple[str, ...]:
@@ -36,8 +45,6 @@ PREDICTORS: Final[Mapping[str, Task]] = {
         _paths("linear_model._perceptron", "Perceptron"),
         _paths("linear_model._passive_aggressive", "PassiveAggressiveClassifier"),
         _paths("linear_model._stochastic_gradient", "SGDClassifier"),
-        _paths("neighbors._classification", "KNeighborsClassifier RadiusNeighborsClassifier"),
-        _paths("gaussian_process._gpc", "GaussianProcessClassifier"),
         _paths("ensemble._voting", "VotingClassifier"),
         _paths("ensemble._stacking", "StackingClassifier"),
         _paths("ensemble._bagging", "BaggingClassifier"),
@@ -62,8 +69,6 @@ PREDICTORS: Final[Mapping[str, Task]] = {
         _paths("linear_model._stochastic_gradient", "SGDRegressor"),
         _paths("linear_model._theil_sen", "TheilSenRegressor"),
         _paths("cross_decomposition._pls", "PLSRegression"),
-        _paths("neighbors._regression", "KNeighborsRegressor RadiusNeighborsRegressor"),
-        _paths("gaussian_process._gpr", "GaussianProcessRegressor"),
         _paths("ensemble._voting", "VotingRegressor"),
         _paths("ensemble._stacking", "StackingRegressor"),
         _paths("ensemble._bagging", "BaggingRegressor"),
@@ -73,7 +78,6 @@ PREDICTORS: Final[Mapping[str, Task]] = {
         "outlier",
         _paths("svm._classes", "OneClassSVM"),
         _paths("linear_model._stochastic_gradient", "SGDOneClassSVM"),
-        _paths("neighbors._lof", "LocalOutlierFactor"),
     ),
 }
 """Class to task."""
@@ -91,7 +95,9 @@ TRANSFORMERS: Final = frozenset(
         *_paths("random_projection", "GaussianRandomProjection"),
         *_paths("neighbors._nca", "NeighborhoodComponentsAnalysis"),
         *_paths("feature_selection._variance_threshold", "VarianceThreshold"),
-        *_paths("feature_selection._univariate_selection", "GenericUnivariateSelect SelectFdr SelectFpr SelectFwe"),
+        *_paths(
+            "feature_selection._univariate_selection", "GenericUnivariateSelect SelectFdr SelectFpr SelectFwe"
+        ),
         *_paths("feature_selection._univariate_selection", "SelectKBest SelectPercentile"),
         *_paths("feature_selection._rfe", "RFE RFECV"),
         *_paths("feature_selection._from_model", "SelectFromModel"),
@@ -146,13 +152,32 @@ SILENTLY_WRONG: Final[Mapping[str, str]] = {
         "doubles are compared as float32, and categorical splits are compared as numbers",
     ),
     **dict.fromkeys(
-        _paths("model_selection._classification_threshold", "FixedThresholdClassifier TunedThresholdClassifierCV"),
+        _paths(
+            "model_selection._classification_threshold", "FixedThresholdClassifier TunedThresholdClassifierCV"
+        ),
         "the threshold is ignored",
     ),
     "sklearn.calibration.CalibratedClassifierCV": "calibration over a pipeline or over boosted trees is lost",
     "sklearn.multiclass.OneVsOneClassifier": "it answers with the number of the class instead of its label",
 }
 """Class to what is wrong."""
+
+_SUBGRAPH = "it needs a loop over the stored rows (Scan), which hides work from the gate"
+
+NOT_RUNNABLE: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        (
+            *_paths("neighbors._classification", "KNeighborsClassifier RadiusNeighborsClassifier"),
+            *_paths("neighbors._regression", "KNeighborsRegressor RadiusNeighborsRegressor"),
+            *_paths("neighbors._lof", "LocalOutlierFactor"),
+            *_paths("gaussian_process._gpc", "GaussianProcessClassifier"),
+            *_paths("gaussian_process._gpr", "GaussianProcessRegressor"),
+            *_paths("impute._knn", "KNNImputer"),
+        ),
+        _SUBGRAPH,
+    ),
+}
+"""Class to why the ONNX gate refuses whatever the converter makes of it."""
 
 WRONG_LOSSES: Final = frozenset(("log_loss", "modified_huber"))
 """Losses of SGDClassifier whose probabilities, and so whose labels in compositions, come out differently."""

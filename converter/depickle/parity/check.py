@@ -16,6 +16,7 @@ from depickle_runtime.session import Answers, OnnxSession
 from ..errors import ParityError
 from ..sandbox import ReferenceAnswers
 from .compare import NamedRows, Outcome, compare_answers
+from .sampled import furthest
 
 __all__ = ["Evidence", "check_parity", "is_admissible"]
 
@@ -64,6 +65,7 @@ def check_parity(
     users_rows: bool,
     conditions: dict[str, str],
     where: str,
+    tolerance: float | None = None,
 ) -> Evidence:
     """Compare the answers on every set of rows.
 
@@ -79,9 +81,12 @@ def check_parity(
         users_rows: True where one of the sets is the user's own.
         conditions: dtype, threads and seed, for the record.
         where: name of the source, for the error.
+        tolerance: for a model that was sampled only: how far probabilities and values may be apart, relative to the
+            largest of the set. None holds regressors to `MAX_REGRESSOR_ULP` instead.
 
     Raises:
-        ParityError: DP701 where a label differs, DP702 where a regressor or outlier score does.
+        ParityError: DP701 where a label differs, DP702 where a regressor or outlier score does, DP650 where a
+            sampled model's numbers are further apart than `tolerance`.
     """
     outcomes: list[Outcome] = []
     probe_rows: list[npt.NDArray[np.float64]] = []
@@ -117,7 +122,9 @@ def check_parity(
         )
         if outcome.first_flip is not None:
             raise _flip(outcome, admitted, original.predict, answers, classes, where)
-        if task != "classifier" and (outcome.rows.max_ulp_scores or 0) > MAX_REGRESSOR_ULP:
+        if tolerance is not None:
+            _check_tolerance(task, original, answers, tolerance, f"{where}, rows {rows.name}")
+        elif task != "classifier" and (outcome.rows.max_ulp_scores or 0) > MAX_REGRESSOR_ULP:
             raise ParityError(
                 "The new model does not give the same numbers",
                 code="DP702",
@@ -154,6 +161,25 @@ def check_parity(
 
 MAX_REGRESSOR_ULP = 4
 """Units in the last place: what exp of another library build may differ by; sums of trees differ by none."""
+
+
+def _check_tolerance(
+    task: Task, original: ReferenceAnswers, answers: Answers, tolerance: float, where: str
+) -> None:
+    values = original.predict if task == "regressor" else original.decision_function
+    apart = max(
+        furthest(original.predict_proba, answers.probabilities),
+        0.0 if task == "classifier" else furthest(values, answers.scores),
+    )
+    if apart > tolerance:
+        raise ParityError(
+            "The worker's conversion does not give the same numbers",
+            code="DP650",
+            where=where,
+            found=f"{apart:.2g} apart, relative to the largest",
+            expected=f"at most {tolerance:g}",
+            next_step="nothing was published and the original is untouched; refit with a class of docs/coverage.md",
+        )
 
 
 def _certified(answers: Answers) -> npt.NDArray[np.bool_] | None:

@@ -20,7 +20,16 @@ import numpy.typing as npt
 
 from ..errors import SandboxError
 
-__all__ = ["Hello", "Outcome", "Refused", "parse_hello", "parse_outcome", "parse_reply", "printable"]
+__all__ = [
+    "Hello",
+    "Outcome",
+    "Refused",
+    "parse_conversion",
+    "parse_hello",
+    "parse_outcome",
+    "parse_reply",
+    "printable",
+]
 
 PROTOCOL_VERSION: Final = 1
 MAX_HEADER_BYTES: Final = 4 * 1024**2
@@ -101,6 +110,13 @@ class _Reply(_Strict, frozen=True):
     seconds: _Times
 
 
+class _Conversion(_Strict, frozen=True):
+    version: Literal[1]
+    status: Literal["ok"]
+    onnx_bytes: _Count
+    seconds: _Times
+
+
 class _RefusedReply(_Strict, frozen=True):
     version: Literal[1]
     status: Literal["refused"]
@@ -174,16 +190,11 @@ def parse_reply(
     Raises:
         SandboxError: DP508 for anything but a whole, well-formed reply.
     """
-    if len(data) < 4:
-        _malformed("no header")
-    length = int.from_bytes(data[:4], "big")
-    if length > MAX_HEADER_BYTES or 4 + length > len(data):
-        _malformed(f"a header of {length} bytes in {len(data)}")
-    head = data[4 : 4 + length]
+    place, head = _header(data)
     try:
         if msgspec.json.decode(head, type=_Status).status == "refused":
             refused = msgspec.json.decode(head, type=_RefusedReply)
-            if 4 + length != len(data):
+            if place != len(data):
                 _malformed("bytes after a refusal")
             return refused.kind, printable(refused.detail)
         reply = msgspec.json.decode(head, type=_Reply)
@@ -191,7 +202,6 @@ def parse_reply(
         _malformed(str(error))
     answers: Answers = {}
     seen: list[tuple[str, str]] = []
-    place = 4 + length
     for described in reply.answers:
         key = (described.method, described.form)
         if described.method not in methods or key in seen:
@@ -212,6 +222,37 @@ def parse_reply(
     if place != len(data):
         _malformed(f"{len(data) - place} bytes after the last answer")
     return answers, (reply.seconds.load, reply.seconds.answer)
+
+
+def parse_conversion(data: bytes) -> tuple[bytes, tuple[float, float]] | tuple[str, str]:
+    """The child's reply to a conversion: ONNX bytes, still hostile, and two times; or a refusal's kind and detail.
+
+    Raises:
+        SandboxError: DP508 for anything but a whole, well-formed reply.
+    """
+    place, head = _header(data)
+    try:
+        if msgspec.json.decode(head, type=_Status).status == "refused":
+            refused = msgspec.json.decode(head, type=_RefusedReply)
+            if place != len(data):
+                _malformed("bytes after a refusal")
+            return refused.kind, printable(refused.detail)
+        reply = msgspec.json.decode(head, type=_Conversion)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        _malformed(str(error))
+    if len(data) - place != reply.onnx_bytes:
+        _malformed(f"{len(data) - place} bytes for a model of {reply.onnx_bytes}")
+    return data[place:], (reply.seconds.load, reply.seconds.answer)
+
+
+def _header(data: bytes) -> tuple[int, bytes]:
+    """Where the first section begins, and the header in front of it."""
+    if len(data) < 4:
+        _malformed("no header")
+    length = int.from_bytes(data[:4], "big")
+    if length > MAX_HEADER_BYTES or 4 + length > len(data):
+        _malformed(f"a header of {length} bytes in {len(data)}")
+    return 4 + length, data[4 : 4 + length]
 
 
 def _array(described: _Answer, section: bytes, rows: int) -> npt.NDArray[np.generic]:

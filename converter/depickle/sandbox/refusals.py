@@ -52,6 +52,16 @@ _KINDS: Final = {
         "The original model answers in a form that has no counterpart",
         "convert single-output models",
     ),
+    "converter": (
+        "DP518",
+        "The worker's environment has no converter",
+        "install depickle with its dependencies; only the environment that runs depickle converts",
+    ),
+    "conversion": (
+        "DP519",
+        "The converter of the worker does not convert this model",
+        "refit with a class of docs/models.md",
+    ),
     "request": ("DP516", "The worker refused the request", "report this; it is a fault of depickle"),
 }
 
@@ -61,7 +71,7 @@ def raise_refusal(kind: str, detail: str, *, where: str = "") -> NoReturn:
 
     Raises:
         GateRefusedError: DP510 for a global outside the vetted table.
-        SandboxError: DP501 to DP516 for everything else.
+        SandboxError: DP501 to DP519 for everything else.
     """
     if kind == "unadmitted":
         raise GateRefusedError(

@@ -142,6 +142,8 @@ class ReferenceAnswers:
 class Worker:
     """One warm process of one environment. Use as a context manager; not for use from several threads at once."""
 
+    _program = _WORKER_MAIN
+
     def __init__(self, environment: SupportsEnvironment, *, limits: Limits, unconfined: bool) -> None:
         """Start the process and wait until it is warm; see `open_worker`."""
         self._name = environment.name
@@ -151,7 +153,7 @@ class Worker:
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._control = ours
-        command = [os.fspath(environment.python), "-I", "-B", os.fspath(_WORKER_MAIN)]
+        command = [os.fspath(environment.python), "-I", "-B", os.fspath(self._program)]
         try:
             with theirs:
                 self._process = subprocess.Popen(
@@ -251,6 +253,7 @@ class Worker:
         stream = memoryview(stream_of(vetted))
         header = msgspec.json.encode(
             {
+                "asks": "answers",
                 "container": vetted.container.partition("+")[0],
                 "stream_bytes": stream.nbytes,
                 "globals": [(row.module, row.name, row.how) for row in table],

@@ -38,7 +38,18 @@ import time
 import warnings
 from typing import Any, BinaryIO, Callable, ClassVar, Iterable, Mapping, NoReturn, Tuple  # noqa: UP035
 
-__all__ = ["ArrayWrapper", "RefusedError", "RestrictedUnpickler", "confine", "load_stream", "main"]
+__all__ = [
+    "PROTOCOL_VERSION",
+    "QUESTIONS",
+    "ArrayWrapper",
+    "RefusedError",
+    "RestrictedUnpickler",
+    "confine",
+    "load_stream",
+    "main",
+    "navigate",
+    "settle",
+]
 
 PROTOCOL_VERSION = 1
 UNCONFINED_FLAG = "--dangerously-unconfined"
@@ -657,7 +668,12 @@ def _names_columns(transformers: Any) -> bool:
     return False
 
 
-def _navigate(root: Any, path: Iterable[Any]) -> Any:
+def navigate(root: Any, path: Iterable[Any]) -> Any:
+    """What stands under `path` in `root`.
+
+    Raises:
+        RefusedError: where nothing does.
+    """
     for step in path:
         try:
             root = root[step]
@@ -739,7 +755,7 @@ def answer(request: Mapping[str, Any], stream: bytes, raw_rows: bytes) -> tuple[
     policy = {(module, name): role for module, name, role in request["globals"]}
     began = time.perf_counter()
     root = load_stream(stream, joblib=request["container"] == "joblib", policy=policy)
-    estimator = _navigate(root, request["path"])
+    estimator = navigate(root, request["path"])
     by_name = settle(estimator)
     loaded = time.perf_counter()
     rows = numpy.frombuffer(raw_rows, dtype=request["rows"]["dtype"]).reshape(request["rows"]["shape"])
@@ -773,6 +789,10 @@ def answer(request: Mapping[str, Any], stream: bytes, raw_rows: bytes) -> tuple[
     done = time.perf_counter()
     timing = {"load": loaded - began, "answer": done - loaded}
     return {"version": PROTOCOL_VERSION, "status": "ok", "answers": described, "seconds": timing}, sections
+
+
+QUESTIONS: dict[str, Callable[..., tuple[dict[str, Any], list[bytes]]]] = {"answers": answer}
+"""What a child can be asked; `onnx_worker_main` adds to it."""
 
 
 def _frame(estimator: Any, rows: Any) -> Any:
@@ -857,7 +877,7 @@ def run_child(
             os._exit(EXIT_NOT_CONFINED)
         try:
             header, stream, rows = _read_request(request, control["request_bytes"])
-            described, sections = answer(header, stream, rows)
+            described, sections = QUESTIONS[header["asks"]](header, stream, rows)
             del header, stream, rows
             _reply(reply, described, sections)
         except RefusedError as refusal:
@@ -1114,8 +1134,8 @@ def serve(control: socket.socket, *, unconfined: bool) -> None:
         _send(control, outcome)
 
 
-def main(arguments: list[str]) -> int:
-    """Import, prove the confinement, say hello, serve."""
+def main(arguments: list[str], prepare: Callable[[], None] = lambda: None) -> int:
+    """Import, `prepare` what another question needs, prove the confinement, say hello, serve."""
     unconfined = UNCONFINED_FLAG in arguments
     for variable in THREAD_VARIABLES:
         os.environ[variable] = "1"
@@ -1131,6 +1151,7 @@ def main(arguments: list[str]) -> int:
             hello["confinement"] = prove_confinement()
         hello["versions"] = import_libraries()
         warm_up()
+        prepare()
         hello["threads"] = threads()
         if hello["threads"] > 1:
             raise RefusedError("threads", f"{hello['threads']} threads after the imports")
