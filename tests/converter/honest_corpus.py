@@ -465,7 +465,7 @@ def packages() -> Iterator[tuple[str, str, Any]]:
         "engineer": ProductionFeatureEngineer([10, 50]),
         "importances": dict(zip(frame.columns, model.feature_importances_, strict=True)),
         "times": [now, now.date(), datetime.timedelta(minutes=15)],
-        "zone": now.replace(tzinfo=datetime.timezone.utc),
+        "zone": now.replace(tzinfo=datetime.UTC),
         "tuple": (1, "two", 3.0, None, True),
         "set": {"EURUSD", "GBPUSD"},
         "array": np.arange(12).reshape(3, 4),
