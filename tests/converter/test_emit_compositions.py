@@ -47,6 +47,10 @@ def boosting() -> Any:
     return GradientBoostingClassifier(n_estimators=5, random_state=0)
 
 
+def histogram() -> Any:
+    return HistGradientBoostingClassifier(max_iter=5, random_state=0)
+
+
 def lgbm() -> Any:
     return LGBMClassifier(n_estimators=5, verbose=-1, n_jobs=1, random_state=0)
 
@@ -73,7 +77,8 @@ COMPOSITIONS: dict[str, tuple[str, Callable[[], Any]]] = {
         "certified",
         lambda: VotingClassifier([("a", forest()), ("b", scaled(LogisticRegression()))], voting="soft"),
     ),
-    "hard vote": ("proven", lambda: VotingClassifier([("a", forest()), ("b", boosting())], voting="hard")),
+    "hard vote": ("proven", lambda: VotingClassifier([("a", forest()), ("b", histogram())], voting="hard")),
+    "hard vote with a prior": ("certified", lambda: VotingClassifier([("a", forest()), ("b", boosting())])),
     "weighted hard vote": (
         "certified",
         lambda: VotingClassifier(
@@ -98,7 +103,8 @@ COMPOSITIONS: dict[str, tuple[str, Callable[[], Any]]] = {
     "calibrated pipeline": ("certified", lambda: CalibratedClassifierCV(scaled(LogisticRegression()), cv=2)),
     "calibrated without refit": ("certified", lambda: CalibratedClassifierCV(forest(), cv=2, ensemble=False)),
     "one-vs-rest of forests": ("proven", lambda: OneVsRestClassifier(forest())),
-    "one-vs-rest of boosting": ("proven", lambda: OneVsRestClassifier(boosting())),
+    "one-vs-rest of boosting": ("certified", lambda: OneVsRestClassifier(boosting())),
+    "one-vs-rest of histograms": ("proven", lambda: OneVsRestClassifier(histogram())),
     "one-vs-rest of linear models": ("certified", lambda: OneVsRestClassifier(scaled(LogisticRegression()))),
     "stack under a linear model": (
         "certified",
@@ -125,7 +131,7 @@ THRESHOLDS: dict[str, tuple[str, Callable[[], Any]]] = {
     "fixed over a forest": ("proven", lambda: FixedThresholdClassifier(forest(), threshold=0.25)),
     "fixed over scores": (
         "proven",
-        lambda: FixedThresholdClassifier(boosting(), threshold=0.3, response_method="decision_function"),
+        lambda: FixedThresholdClassifier(histogram(), threshold=0.3, response_method="decision_function"),
     ),
 }
 
@@ -170,7 +176,7 @@ def _same(live: Any, X: Any, y: Any, tier: str) -> None:
 
 def test_a_composition_inside_a_pipeline_keeps_the_scaler() -> None:
     X, y = make_data((-1, 0, 1))
-    live = make_pipeline(RobustScaler(), VotingClassifier([("a", forest()), ("b", boosting())]))
+    live = make_pipeline(RobustScaler(), VotingClassifier([("a", forest()), ("b", histogram())]))
     _same(live, X, y, "proven")
 
 

@@ -94,7 +94,8 @@ def _classifier(graph: Graph, raw: str, model: Boosted, element: Element, width:
     if rule.kind == "argmax_probabilities" and p is not None:
         margin = gap(graph, p, width)
     else:
-        margin = distinct_gap(graph, raw, width)
+        margin = distinct_gap(graph, raw, width) if rule.sums_exact else gap(graph, raw, width)
+    error = 0.0 if rule.sums_exact else rule.band
     return Heads(
         index,
         p,
@@ -103,5 +104,6 @@ def _classifier(graph: Graph, raw: str, model: Boosted, element: Element, width:
         margin,
         as_bound(graph, rule.band, margin),
         rule.band,
-        probability_error=EXP_SPREAD if element == "float64" else SINGLE_SPREAD,
+        score_error=error,
+        probability_error=error + (EXP_SPREAD if element == "float64" else SINGLE_SPREAD),
     )

@@ -101,13 +101,15 @@ class LabelRule:
     ``score_above``: class 1 where the single raw score is >= or > `cut`, else class 0.
 
     `exact` is False where the original decides on a quantity that passed through exp or log; the rule then
-    agrees with it wherever the margin of the row exceeds `band`.
+    agrees with it wherever the margin of the row exceeds `band`. `sums_exact` is False where the raw sums themselves
+    may be off by up to `band`, so that even equal scores decide nothing.
     """
 
     kind: Literal["argmax_probabilities", "argmax_scores", "score_at_least", "score_above"]
     cut: float = 0.0
     exact: bool = True
     band: float = 0.0
+    sums_exact: bool = True
 
 
 Link: TypeAlias = Literal[

@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from scipy.special import logit
 
 from ...pickles.graph import Array, Record, plain
-from ..walk import Expected
+from ..walk import Expected, ExpectedTree
 from .answers import (
     DOUBLE_STEPS,
     argmax,
     distinct_lead,
     even_chance,
+    lead,
     logistic,
     soft_max,
     threshold_rule,
@@ -54,14 +58,32 @@ def expect_gradient_boosting(owner: Record, rows: Expected, derive: Derivation) 
         return Answer(scores=raw)
     p = soft_max(raw, width) if width > 1 else two_classes(logistic(raw, factor=2.0 if exponential else 1.0))
     known = labels(owner)
-    if since >= _COMMON_LOSSES_SINCE or (exponential and width == 1):
-        index = argmax(raw) if width > 1 else threshold_rule(raw, "GreaterOrEqual", 0.0)
+    recent = since >= _COMMON_LOSSES_SINCE or (exponential and width == 1)
+    cut = 0.0 if recent else even_chance(1.0)
+    index = argmax(raw) if width > 1 else threshold_rule(raw, "GreaterOrEqual", cut)
+    if plain(owner.get("init_")) != "zero":
+        # The prior is a logarithm, which releases of numpy and scipy round differently: no sum is surely bit-equal.
+        band = _prior_band(prior, found[width:])
+        margin = lead(raw, width)
+        spread = band + EXP_SPREAD
+        return Answer(known, index, p, raw, margin, as_bound(band, margin), band, spread, decides=True)
+    if recent:
         return Answer(known, index, p, raw, probability_error=EXP_SPREAD, decides=True)
     # Before, the label was the largest probability, which passed through exp.
-    index = argmax(raw) if width > 1 else threshold_rule(raw, "GreaterOrEqual", even_chance(1.0))
     margin = distinct_lead(raw, width)
     bound = as_bound(float(DOUBLE_STEPS), margin)
     return Answer(known, index, p, raw, margin, bound, probability_error=EXP_SPREAD, decides=True)
+
+
+def _prior_band(prior: npt.NDArray[np.float64], found: Sequence[ExpectedTree]) -> float:
+    """A power of two above 8(T + 8)uM: T trees, u = 2^-53, M the largest prior and the largest leaf of every tree.
+
+    A sum of T + 1 terms errs by (T + 2)uM on each side, the prior itself by 4 units in the last place, and a label
+    compares two sums.
+    """
+    leaves = sum(float(np.abs(tree.weight[tree.left < 0]).max()) for tree in found)
+    size = max(1.0, float(np.abs(prior).max()) + leaves)
+    return float(2.0 ** math.ceil(math.log2(8 * (len(found) + 8) * 2.0**-53 * size)))
 
 
 def _prior(
