@@ -23,8 +23,10 @@ import logging
 import sys
 import threading
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from types import ModuleType
-from typing import ClassVar, Final, NoReturn
+from typing import ClassVar, Final, NoReturn, cast
 
 from .errors import UnsafeModelError
 
@@ -116,6 +118,15 @@ class _StandIn(ModuleType):
         return _refused_class(self.__name__, name)
 
 
+def _stand_in(name: str) -> ModuleType:
+    """A stand-in; for a module that is not installed, the entry that makes importing it fail as before."""
+    if name not in sys.modules and find_spec(name) is None:
+        return cast(ModuleType, None)  # the import system's own mark for "there is none"
+    module = _StandIn(name, "Replaced by depickle_runtime.lockdown.")
+    module.__spec__ = ModuleSpec(name, None)  # libraries look for the spec to see what is installed
+    return module
+
+
 def _audit(event: str, args: tuple[object, ...]) -> None:
     if event == "pickle.find_class":
         _refuse(f"a pickle that names {'.'.join(str(a) for a in args)[:200]}")
@@ -140,9 +151,7 @@ def lock_down() -> Lockdown:
                 if hasattr(sys.modules[name], attribute):
                     setattr(sys.modules[name], attribute, _refused_class(name, attribute))
         for name in LOCKED_MODULES:
-            stand_in = _StandIn(name, "Replaced by depickle_runtime.lockdown.")
-            stand_in.__spec__ = None
-            sys.modules[name] = stand_in
+            sys.modules[name] = _stand_in(name)
         sys.addaudithook(_audit)
         _state = Lockdown(replaced=LOCKED_MODULES, imported_before=before)
     _logger.warning(

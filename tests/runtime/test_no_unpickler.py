@@ -156,6 +156,17 @@ def test_strict_mode_before_numpy_is_complete_and_the_whole_runtime_works_in_it(
     assert done.returncode == 0, done.stderr
 
 
+def test_strict_mode_does_not_mislead_libraries_that_look_for_what_is_installed() -> None:
+    script = LOCKED + (
+        "from importlib.util import find_spec\n"
+        "print(find_spec('pickle').name, find_spec('cPickle'), find_spec('joblib') is not None)\n"
+        "try:\n    import cPickle\nexcept ModuleNotFoundError:\n    print('absent')\n"
+    )
+    done = run(script)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["pickle", "None", "True", "absent"]
+
+
 def test_strict_mode_reaches_a_function_that_was_taken_earlier() -> None:
     script = "import sys\nfrom pickle import loads as taken\n" + LOCKED
     script += refuses("taken(b'cos\\nsystem\\n(S\"true\"\\ntR.')")
