@@ -4,7 +4,7 @@
 Three locks, since none holds alone:
 
 * Stand-ins for `pickle` and its kin in `sys.modules`: importing one works, because numpy imports it, and using it
-  raises `UnsafeModelError`. numpy and onnxruntime still load and predict.
+  raises `UnsafeModelError`. numpy, onnxruntime, pandas and TA-Lib still work. What is not installed stays so.
 * Where `pickle` was imported before (numpy does so), the loading functions of the real module are replaced in place,
   which reaches everybody who calls them through the module.
 * An audit hook that raises when a pickle names a callable (``pickle.find_class``). It cannot be removed, and reaches
