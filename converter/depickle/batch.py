@@ -45,8 +45,8 @@ __all__ = ["BatchResult", "migrate_folder", "reason_of"]
 
 _logger = logging.getLogger(__name__)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FAILED_CODES = ("DP801", "DP802", "DP803", "DP804", "DP805", "DP899")
-"""Nothing was found out about the file: it could not be read, or we failed on it."""
+_FAILED_CODES = ("DP801", "DP802", "DP803", "DP804", "DP805", "DP843", "DP899")
+"""Nothing was found out about the file: it could not be read, the run ended first, or we failed on it."""
 
 
 @dataclass(frozen=True)

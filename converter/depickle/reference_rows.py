@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +69,8 @@ def read_reference_rows(path: Path) -> ReferenceRows:
         if path.stat().st_size > MAX_REFERENCE_BYTES:
             raise _unreadable(path, f"over {MAX_REFERENCE_BYTES} bytes")
         data = path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error.strerror or type(error).__name__) from error
+    except (OSError, MemoryError) as error:
+        raise _unreadable(path, getattr(error, "strerror", None) or type(error).__name__) from error
     readers = {".csv": _read_csv, ".npz": _read_npz, ".parquet": _read_parquet}
     reader = readers.get(path.suffix.lower())
     if reader is None:
@@ -77,6 +78,9 @@ def read_reference_rows(path: Path) -> ReferenceRows:
     names, values = reader(path, data)
     if values.ndim != 2 or values.shape[0] == 0:
         raise _unreadable(path, f"an array of shape {values.shape}")
+    twice = sorted(name for name, count in Counter(names or ()).items() if count > 1)
+    if twice:
+        raise _unreadable(path, f"a column {twice[0]} that is named twice")
     return ReferenceRows(names=names, values=np.ascontiguousarray(values), where=str(path))
 
 
