@@ -39,6 +39,7 @@ check: $(READY)  ## Format, lint, types, imports, docstrings, README
 	$(BIN)/lint-imports
 	$(BIN)/interrogate --quiet runtime converter scripts
 	$(BIN)/python scripts/check_readme.py
+	$(BIN)/python scripts/build_docs.py --check
 
 bench: $(BENCH_READY)  ## Ratios: prediction, verified load, scan
 	@nice $(BIN)/python -m tests.bench
