@@ -85,9 +85,16 @@ def lightgbm_trees(estimator: Record) -> list[SourceTree]:
                 is_leaf=np.arange(inner + leaves) >= inner,
                 comparison="<=",
                 single=False,
+                zero_left=np.concatenate([_zero_left(kind), np.full(leaves, -1, dtype=np.int8)]),
             )
         )
     return trees
+
+
+def _zero_left(kind: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
+    """Where zero goes at nodes for which it counts as missing (missing type 1), -1 elsewhere."""
+    missing_zero = ((kind >> 2) & 3 == 1) & (kind & 1 == 0)
+    return np.where(missing_zero, (kind >> 1) & 1, -1).astype(np.int8)
 
 
 def _single_leaf() -> SourceTree:

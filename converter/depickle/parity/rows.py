@@ -6,12 +6,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ..pickles.graph import Record
 from .compare import NamedRows
-from .source import FloatArray, Preamble, SourceTree, read_preamble, split_pipeline
-from .splits import SplitRows, flip_points, rows_on_splits
-from .trees import read_trees
+from .groups import TreeGroup, tree_groups
+from .source import FloatArray, Preamble
+from .splits import edges_of, rows_on_splits
 
 __all__ = ["MadeRows", "make_rows"]
 
@@ -44,10 +45,8 @@ def make_rows(
         seed: of the generator; written into the record by the caller.
     """
     generator = np.random.default_rng(seed)
-    transformers, last = split_pipeline(estimator)
-    preamble = read_preamble(transformers, features)
-    trees = read_trees(last) or ()
-    center, spread = _scale_of(preamble, trees, features)
+    groups = tree_groups(estimator, features)
+    center, spread = _scale_of(groups, features)
     random = center + spread * generator.standard_normal((RANDOM_ROWS, features))
     random[: RANDOM_ROWS // 10] = center + 30 * spread * generator.standard_normal(
         (RANDOM_ROWS // 10, features)
@@ -55,12 +54,9 @@ def make_rows(
     limit = max_abs if max_abs is not None else np.finfo(np.float64).max / 4
     random = np.clip(random, -limit, limit)
     sets = [NamedRows("random", random)]
-    on_splits = SplitRows(rows=np.empty((0, features)), splits=0, reached=0)
-    if preamble is not None and trees:
-        on_splits = rows_on_splits(trees, preamble, random)
-        rows = on_splits.rows[(np.abs(on_splits.rows) <= limit).all(axis=1)]
-        if rows.shape[0]:
-            sets.append(NamedRows("splits", rows))
+    on_splits = rows_on_splits(groups, random, max_abs=limit)
+    if on_splits.rows.shape[0]:
+        sets.append(NamedRows("splits", on_splits.rows))
     if allow_nan:
         missing = random[:MISSING_ROWS].copy()
         missing[generator.random(missing.shape) < 0.3] = np.nan
@@ -91,32 +87,46 @@ def _corners(center: FloatArray, spread: FloatArray, limit: float) -> FloatArray
     return np.array(rows)
 
 
-def _scale_of(
-    preamble: Preamble | None, trees: tuple[SourceTree, ...], features: int
-) -> tuple[FloatArray, FloatArray]:
+SCALE_SPLITS = 20_000
+"""Splits from which centre and spread are taken; more would not move a percentile."""
+
+
+def _scale_of(groups: tuple[TreeGroup, ...], features: int) -> tuple[FloatArray, FloatArray]:
     """Centre and spread per column, from the values at which the model flips; else from the scaler; else 0 and 1."""
     center, spread = np.zeros(features), np.ones(features)
-    if preamble is None:
-        return center, spread
-    for step in preamble.steps:
-        finite = np.isfinite(step.operand)
-        if step.operation == "subtract":
-            center = np.where(finite, step.operand, center)
-        elif step.operation == "divide":
-            spread = np.where(finite & (step.operand != 0), np.abs(step.operand), spread)
-        elif step.operation == "multiply":
-            with np.errstate(divide="ignore"):
-                spread = np.where(finite & (step.operand != 0), np.abs(1 / step.operand), spread)
-    if trees:
-        feature = np.concatenate([tree.feature[~tree.is_leaf] for tree in trees])
-        threshold = np.concatenate([tree.threshold[~tree.is_leaf] for tree in trees])
-        flips = flip_points(
-            preamble, feature, threshold, comparison=trees[0].comparison, single=trees[0].single
-        )
-        for column in np.unique(feature):
-            known = flips[(feature == column) & np.isfinite(flips)]
+    values: list[FloatArray] = []
+    owners: list[npt.NDArray[np.int64]] = []
+    for group in groups:
+        if group.preamble is None:
+            continue
+        if not group.trees:
+            _scale_of_scaler(group.preamble, center, spread)
+            continue
+        feature = np.concatenate([tree.feature[~tree.is_leaf] for tree in group.trees])
+        threshold = np.concatenate([tree.threshold[~tree.is_leaf] for tree in group.trees])
+        stride = max(1, -(-feature.size * len(groups) // SCALE_SPLITS))
+        feature, threshold = feature[::stride].astype(np.int64), threshold[::stride]
+        first = group.trees[0]
+        edges = edges_of(group.preamble, feature, threshold, comparison=first.comparison, single=first.single)
+        values.append(edges.below)
+        owners.append(group.preamble.source[feature])
+    if values:
+        edge, owner = np.concatenate(values), np.concatenate(owners)
+        for column in np.unique(owner[owner >= 0]):
+            known = edge[(owner == column) & np.isfinite(edge)]
             if known.size:
                 low, high = np.percentile(known, [5, 95])
                 center[column] = (low + high) / 2
                 spread[column] = max((high - low) / 2, abs(center[column]) * 1e-6, 1e-12)
     return center, spread
+
+
+def _scale_of_scaler(preamble: Preamble, center: FloatArray, spread: FloatArray) -> None:
+    """Centre and spread as the scaler in front of a model without trees has them."""
+    for layer in preamble.layers:
+        known = np.flatnonzero((preamble.source >= 0) & np.isfinite(layer.operand) & (layer.operand != 0))
+        column, operand = preamble.source[known], layer.operand[known]
+        if layer.operation == "subtract":
+            center[column] = operand
+        elif layer.operation in ("divide", "multiply"):
+            spread[column] = np.abs(operand if layer.operation == "divide" else 1 / operand)

@@ -8,160 +8,123 @@ and the proof that walks both models, must not repeat a mistake of the conversio
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import ParityError
-from ..pickles.graph import Array, ListNode, Record, TupleNode, Value, plain
+from ..pickles.graph import Array, ListNode, Record, Value
 
-__all__ = ["Preamble", "SourceTree", "read_preamble", "split_pipeline"]
+__all__ = ["FloatArray", "Layer", "Preamble", "SourceTree", "members"]
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+Operation = Literal["subtract", "divide", "multiply", "add", "at least", "at most", "flush"]
+
+UNKNOWN = -1
+"""Source of a column that is no function of one input column alone, or of none that is monotone."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SourceTree:
     """One tree as the original holds it. Children of a leaf are -1; node 0 is the root."""
 
-    feature: npt.NDArray[np.int64]
+    feature: IntArray
     threshold: FloatArray
-    left: npt.NDArray[np.int64]
-    right: npt.NDArray[np.int64]
+    left: IntArray
+    right: IntArray
     is_leaf: npt.NDArray[np.bool_]
     comparison: Literal["<=", "<"]
     single: bool
     """True where the input is rounded to float32 before it is compared."""
+    zero_left: npt.NDArray[np.int8] | None = None
+    """Where zero counts as missing: 1 if it then goes left, 0 if right, -1 at nodes where it is a number."""
 
 
-@dataclass(frozen=True)
-class _Step:
-    operation: Literal["subtract", "divide", "multiply", "add"]
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One operation on every column, with an operand for each; NaN leaves that column alone."""
+
+    operation: Operation
     operand: FloatArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Preamble:
-    """Per-feature arithmetic in front of the model, in the order in which the original does it."""
+    """Arithmetic in front of a model: for each of its columns an input column and operations, in order."""
 
-    features: int
-    steps: tuple[_Step, ...] = field(default=())
+    source: IntArray
+    layers: tuple[Layer, ...] = field(default=())
 
-    def forward(self, feature: npt.NDArray[np.int64], x: FloatArray) -> FloatArray:
-        """The value that the model sees where column `feature[i]` of the input holds `x[i]`."""
+    @classmethod
+    def identity(cls, columns: int) -> Preamble:
+        """Nothing in front of a model of `columns` columns."""
+        return cls(np.arange(columns))
+
+    @classmethod
+    def unknown(cls, columns: int) -> Preamble:
+        """Columns of which nothing is known."""
+        return cls(np.full(columns, UNKNOWN))
+
+    @property
+    def columns(self) -> int:
+        """Number of columns that the model sees."""
+        return len(self.source)
+
+    def then(self, operation: Operation, operand: FloatArray | float) -> Preamble:
+        """One more operation."""
+        layer = Layer(operation, np.broadcast_to(np.asarray(operand, dtype=np.float64), (self.columns,)))
+        return replace(self, layers=(*self.layers, layer))
+
+    def select(self, chosen: npt.ArrayLike) -> Preamble:
+        """The given columns, in the given order."""
+        places = np.asarray(chosen, dtype=np.int64)
+        layers = tuple(Layer(layer.operation, layer.operand[places]) for layer in self.layers)
+        return Preamble(self.source[places], layers)
+
+    @staticmethod
+    def beside(parts: list[Preamble]) -> Preamble:
+        """The columns of all parts, one part after the other."""
+        total = sum(part.columns for part in parts)
+        layers: list[Layer] = []
+        start = 0
+        for part in parts:
+            for layer in part.layers:
+                operand = np.full(total, np.nan)
+                operand[start : start + part.columns] = layer.operand
+                layers.append(Layer(layer.operation, operand))
+            start += part.columns
+        return Preamble(np.concatenate([part.source for part in parts]), tuple(layers))
+
+    def forward(self, feature: IntArray, x: FloatArray) -> FloatArray:
+        """The value of column `feature[i]` of the model where its input column holds `x[i]`."""
         value = x
         with np.errstate(all="ignore"):
-            for step in self.steps:
-                operand = step.operand[feature]
-                match step.operation:
-                    case "subtract":
-                        value = value - operand
-                    case "divide":
-                        value = value / operand
-                    case "multiply":
-                        value = value * operand
-                    case "add":
-                        value = value + operand
+            for layer in self.layers:
+                operand = layer.operand[feature]
+                changed = _applied(layer.operation, value, operand)
+                value = np.where(np.isnan(operand), value, changed)
         return value
 
 
-def split_pipeline(estimator: Record) -> tuple[tuple[Record, ...], Record]:
-    """The transformers and the last estimator of a pipeline; no transformers for a bare estimator."""
-    if estimator.name != "Pipeline":
-        return (), estimator
-    steps = estimator.get("steps")
-    if not isinstance(steps, ListNode) or not steps.items:
-        raise _unreadable("Pipeline.steps")
-    records = []
-    for step in steps:
-        if not isinstance(step, TupleNode) or len(step) != 2:
-            raise _unreadable("Pipeline.steps")
-        if isinstance(step[1], Record):
-            records.append(step[1])
-        elif step[1] not in (None, "passthrough"):
-            raise _unreadable("Pipeline.steps")
-    if not records:
-        raise _unreadable("Pipeline.steps")
-    return tuple(records[:-1]), records[-1]
-
-
-def read_preamble(transformers: tuple[Record, ...], features: int) -> Preamble | None:
-    """The per-feature arithmetic of `transformers`, or None where they mix, drop or map features otherwise."""
-    steps: list[_Step] = []
-    for record in transformers:
-        read = _TRANSFORMERS.get(record.name)
-        if read is None:
-            return None
-        more = read(record, features)
-        if more is None:
-            return None
-        steps += more
-    return Preamble(features=features, steps=tuple(steps))
-
-
-def _vector(record: Record, name: str, features: int) -> FloatArray:
-    value = record.get(name)
-    if not isinstance(value, Array) or value.is_object:
-        raise _unreadable(f"{record.name}.{name}")
-    vector = np.asarray(value.to_numpy(), dtype=np.float64).reshape(-1)
-    if vector.shape != (features,):
-        raise _unreadable(f"{record.name}.{name}")
-    return vector
-
-
-def _flag(record: Record, name: str) -> bool:
-    return bool(plain(record.get(name)))
-
-
-def _standard(record: Record, features: int) -> list[_Step]:
-    steps = []
-    if _flag(record, "with_mean"):
-        steps.append(_Step("subtract", _vector(record, "mean_", features)))
-    if _flag(record, "with_std"):
-        steps.append(_Step("divide", _vector(record, "scale_", features)))
-    return steps
-
-
-def _robust(record: Record, features: int) -> list[_Step]:
-    steps = []
-    if _flag(record, "with_centering"):
-        steps.append(_Step("subtract", _vector(record, "center_", features)))
-    if _flag(record, "with_scaling"):
-        steps.append(_Step("divide", _vector(record, "scale_", features)))
-    return steps
-
-
-def _min_max(record: Record, features: int) -> list[_Step] | None:
-    if _flag(record, "clip"):
-        return None
-    return [
-        _Step("multiply", _vector(record, "scale_", features)),
-        _Step("add", _vector(record, "min_", features)),
-    ]
-
-
-def _max_abs(record: Record, features: int) -> list[_Step] | None:
-    if _flag(record, "clip"):
-        return None
-    return [_Step("divide", _vector(record, "scale_", features))]
-
-
-def _imputer(record: Record, features: int) -> list[_Step] | None:
-    statistics = _vector(record, "statistics_", features)
-    if _flag(record, "add_indicator") or bool(np.isnan(statistics).any()):
-        return None
-    return []  # a value that is present passes unchanged
-
-
-_TRANSFORMERS = {
-    "StandardScaler": _standard,
-    "RobustScaler": _robust,
-    "MinMaxScaler": _min_max,
-    "MaxAbsScaler": _max_abs,
-    "SimpleImputer": _imputer,
-}
+def _applied(operation: Operation, value: FloatArray, operand: FloatArray) -> FloatArray:
+    match operation:
+        case "subtract":
+            return value - operand
+        case "divide":
+            return value / operand
+        case "multiply":
+            return value * operand
+        case "add":
+            return value + operand
+        case "at least":
+            return np.maximum(value, operand)
+        case "at most":
+            return np.minimum(value, operand)
+        case "flush":
+            return np.where(np.abs(value) <= operand, 0.0, value)
 
 
 def members(value: Value) -> Iterator[Record]:

@@ -15,7 +15,7 @@ from .derivation import Derivation, Transformer
 from .reading import array, integer, number, unreadable, vector
 from .vocabulary import columns
 
-__all__ = ["SELECTORS"]
+__all__ = ["SELECTORS", "selected_columns"]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -65,24 +65,34 @@ def _upper(owner: Record, width: int) -> Mask:
     return kept
 
 
-def _selecting(mask_of: Callable[[Record, int], Mask]) -> Transformer:
-    def select(owner: Record, rows: Expected, width: int, derive: Derivation) -> tuple[Expected, int]:
-        chosen = np.flatnonzero(mask_of(owner, width)).tolist()
-        if not chosen:
-            raise unreadable(owner, "support", "at least one column")
-        return columns(rows, chosen), len(chosen)
-
-    return select
-
-
 _UNIVARIATE = "sklearn.feature_selection._univariate_selection"
-SELECTORS: dict[str, Transformer] = {
-    "sklearn.feature_selection._variance_threshold.VarianceThreshold": _selecting(_variance),
-    f"{_UNIVARIATE}.SelectKBest": _selecting(_best),
-    f"{_UNIVARIATE}.SelectPercentile": _selecting(_upper),
-    f"{_UNIVARIATE}.SelectFpr": _selecting(_below),
-    f"{_UNIVARIATE}.SelectFwe": _selecting(_below),
-    "sklearn.feature_selection._rfe.RFE": _selecting(_supported),
-    "sklearn.feature_selection._rfe.RFECV": _selecting(_supported),
-    "sklearn.feature_selection._sequential.SequentialFeatureSelector": _selecting(_supported),
+_MASKS: dict[str, Callable[[Record, int], Mask]] = {
+    "sklearn.feature_selection._variance_threshold.VarianceThreshold": _variance,
+    f"{_UNIVARIATE}.SelectKBest": _best,
+    f"{_UNIVARIATE}.SelectPercentile": _upper,
+    f"{_UNIVARIATE}.SelectFpr": _below,
+    f"{_UNIVARIATE}.SelectFwe": _below,
+    "sklearn.feature_selection._rfe.RFE": _supported,
+    "sklearn.feature_selection._rfe.RFECV": _supported,
+    "sklearn.feature_selection._sequential.SequentialFeatureSelector": _supported,
 }
+
+
+def selected_columns(owner: Record, width: int) -> list[int]:
+    """The columns that a selector keeps, of `width`.
+
+    Raises:
+        ParityError: DP710 where it keeps none, or its attributes are not what its class documents.
+    """
+    chosen = [int(place) for place in np.flatnonzero(_MASKS[owner.cls](owner, width))]
+    if not chosen:
+        raise unreadable(owner, "support", "at least one column")
+    return chosen
+
+
+def _select(owner: Record, rows: Expected, width: int, derive: Derivation) -> tuple[Expected, int]:
+    chosen = selected_columns(owner, width)
+    return columns(rows, chosen), len(chosen)
+
+
+SELECTORS: dict[str, Transformer] = dict.fromkeys(_MASKS, _select)
