@@ -9,6 +9,7 @@ import platform
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one row is not worth a thread pool, for either side
 
 from .converting import bench_conversion
+from .loading import bench_large_loads
 from .predicting import bench_load, bench_predict
 from .scanning import bench_scan
 from .store import BenchStore
@@ -21,6 +22,7 @@ def main() -> int:
     store = BenchStore()
     bench_predict(store)
     bench_load(store)
+    bench_large_loads()
     bench_conversion()
     return 0
 
