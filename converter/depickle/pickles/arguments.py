@@ -54,7 +54,7 @@ class Builder(Protocol):
         """Count a dtype or array that a later BUILD must complete."""
 
 
-ArgumentRule = Callable[[Builder, GlobalRef, list[Raw], int], Raw]
+ArgumentRule = Callable[[Builder, GlobalRef, Sequence[Raw], int], Raw]
 
 
 def _none_or_int(value: Raw) -> bool:
@@ -65,7 +65,7 @@ def _inert_args(args: Sequence[Raw]) -> tuple[Value, ...]:
     return tuple(bytes(arg) if isinstance(arg, memoryview) else arg for arg in args)
 
 
-def _codecs_encode(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> Raw:
+def _codecs_encode(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
     if len(args) != 2 or type(args[0]) is not str or args[1] not in ("latin1", "latin-1"):
         raise ArgumentError("only text and the encoding latin1 are admitted")
     builder.charge(len(args[0]))
@@ -75,7 +75,7 @@ def _codecs_encode(builder: Builder, ref: GlobalRef, args: list[Raw], offset: in
         raise ArgumentError("the text has characters outside latin1") from error
 
 
-def _bytearray(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> Raw:
+def _bytearray(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
     if not args:
         return b""
     if len(args) == 1 and isinstance(args[0], bytes | memoryview):
@@ -85,13 +85,13 @@ def _bytearray(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -
     raise ArgumentError("only bytes are admitted, never a size")
 
 
-def _bytes(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> Raw:
+def _bytes(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
     if args:
         raise ArgumentError("only the empty call is admitted")
     return b""
 
 
-def _set(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> Raw:
+def _set(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
     if len(args) > 1 or (args and type(args[0]) is not ListNode):
         raise ArgumentError("only one list is admitted")
     items = args[0].items if args and isinstance(args[0], ListNode) else []
@@ -101,7 +101,7 @@ def _set(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> Raw:
     return SetNode(list(items), offset, frozen=ref.name == "frozenset")
 
 
-def _complex(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> Raw:
+def _complex(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
     if len(args) == 2:
         real, imaginary = args
         if isinstance(real, float) and isinstance(imaginary, float):
@@ -109,14 +109,14 @@ def _complex(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> 
     raise ArgumentError("only two floats are admitted")
 
 
-def _slice(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> Raw:
+def _slice(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
     if len(args) == 3 and all(_none_or_int(part) or type(part) is str for part in args):
         name = "range" if ref.name == "xrange" else ref.name
         return Record("builtins", name, "reduce", _inert_args(args), offset)
     raise ArgumentError("only three plain bounds are admitted")
 
 
-def _pairs(builder: Builder, args: list[Raw], offset: int, kind: str) -> DictNode:
+def _pairs(builder: Builder, args: Sequence[Raw], offset: int, kind: str) -> DictNode:
     node = DictNode({}, offset, kind)
     if len(args) == 1 and isinstance(args[0], ListNode):
         for pair in args[0]:
@@ -133,15 +133,15 @@ def _pairs(builder: Builder, args: list[Raw], offset: int, kind: str) -> DictNod
     return node
 
 
-def _ordered_dict(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> Raw:
+def _ordered_dict(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
     return _pairs(builder, args, offset, "OrderedDict")
 
 
-def _counter(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> Raw:
+def _counter(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
     return _pairs(builder, args, offset, "Counter")
 
 
-def _defaultdict(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> Raw:
+def _defaultdict(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
     factory = args[0] if args else None
     node = DictNode({}, offset, "defaultdict")
     if isinstance(factory, GlobalRef) and (
@@ -158,7 +158,7 @@ def _defaultdict(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int)
 _DATE_BYTES = {"datetime": 10, "date": 4, "time": 6}
 
 
-def _datetime(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> Raw:
+def _datetime(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
     values = [bytes(arg) if isinstance(arg, memoryview) else arg for arg in args]
     if ref.name == "timedelta":
         fits = len(values) == 3 and all(type(part) is int and abs(part) < 1 << 31 for part in values)
@@ -193,7 +193,7 @@ def _is_record(value: Raw, cls: str) -> bool:
     return isinstance(value, Record) and value.cls == cls
 
 
-def _reconstructor(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> Raw:
+def _reconstructor(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
     if len(args) != 3 or not isinstance(args[0], GlobalRef) or not isinstance(args[1], GlobalRef):
         raise ArgumentError("only a class, its base and the value of the base are admitted")
     cls, base, value = args[0], args[1], args[2]
@@ -210,7 +210,7 @@ def _reconstructor(builder: Builder, ref: GlobalRef, args: list[Raw], offset: in
     raise ArgumentError(f"the value is not a plain {base.name}")
 
 
-def _newobj(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> Raw:
+def _newobj(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
     if len(args) != 1 or not isinstance(args[0], GlobalRef):
         raise ArgumentError("only a class is admitted")
     builder.admits_created(args[0])
@@ -218,19 +218,29 @@ def _newobj(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> R
     return Record(module, args[0].name, "newobj", (), offset)
 
 
-def _dtype(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> Raw:
+def _dtype(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
     node = arrays.open_dtype(args, offset)
     builder.opened("dtype")
     return node
 
 
-def _ndarray(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> Raw:
-    _empty_array_arguments(args)
+def _ndarray(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
+    cls = args[0] if len(args) == 3 else None
+    shape = args[1] if len(args) == 3 else None
+    if (
+        type(cls) is not GlobalRef
+        or cls.name != "ndarray"
+        or cls.module != "numpy"
+        or type(shape) is not TupleNode
+        or shape.items != [0]
+        or args[2] not in (b"b", "b")
+    ):
+        raise ArgumentError("only numpy.ndarray with shape (0,) and type code b is admitted")
     builder.opened("array")
     return Array(arrays.UNBUILT, (), None, None, offset)
 
 
-def _empty_array_arguments(args: list[Raw], classes: tuple[str, ...] = ("numpy.ndarray",)) -> None:
+def _empty_array_arguments(args: Sequence[Raw], classes: tuple[str, ...]) -> None:
     shape = args[-2] if len(args) >= 3 else None
     if (
         len(args) != 2 + len(classes)
@@ -245,7 +255,7 @@ def _empty_array_arguments(args: list[Raw], classes: tuple[str, ...] = ("numpy.n
         raise ArgumentError(f"only {', '.join(classes)} with shape (0,) and type code b is admitted")
 
 
-def _scalar(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> Raw:
+def _scalar(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
     if len(args) != 2 or not isinstance(args[0], Dtype) or not isinstance(args[1], bytes | memoryview):
         raise ArgumentError("only a dtype and its bytes are admitted")
     dtype, data = args[0], bytes(args[1])
@@ -256,7 +266,7 @@ def _scalar(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> R
     return NumpyScalar(dtype, data, offset)
 
 
-def _frombuffer(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> Raw:
+def _frombuffer(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
     if (
         len(args) != 4
         or not isinstance(args[0], bytes | memoryview)
@@ -269,7 +279,7 @@ def _frombuffer(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) 
     return array
 
 
-def _masked_array(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> Raw:
+def _masked_array(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
     cls = args[0] if args else None
     name = cls.path if isinstance(cls, GlobalRef) else ""
     known = name in ("numpy.ma.MaskedArray", "numpy.ma.core.MaskedArray")
@@ -281,7 +291,7 @@ _BIT_GENERATORS = frozenset({"MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64"}
 _RANDOM_MODULE = re.compile(r"numpy\.random\.(_mt19937|_pcg64|_philox|_sfc64|_pickle)\Z")
 
 
-def _numpy_random(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> Raw:
+def _numpy_random(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
     for arg in args:
         if type(arg) is str:
             fits = arg in _BIT_GENERATORS
@@ -299,7 +309,7 @@ def _numpy_random(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int
     return Record(ref.module, ref.name, "reduce", _inert_args(args), offset)
 
 
-def _pyx_unpickle(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> Raw:
+def _pyx_unpickle(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
     cls = args[0] if args else None
     if (
         len(args) != 3
@@ -313,12 +323,17 @@ def _pyx_unpickle(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int
     return Record(ref.module, ref.name, "reduce", _inert_args(args), offset)
 
 
-def _inert(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> Raw:
+def _inert(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
+    # pandas' _new_Index and its like create whatever class they are given, with keywords of the file's choice.
+    root = ref.module.partition(".")[0]
+    for arg in args:
+        if type(arg) is GlobalRef and arg.module.partition(".")[0] != root:
+            raise ArgumentError(f"{arg.path} is not of its own library")
     module = CANONICAL_MODULES.get(ref.module, ref.module)
     return Record(module, ref.name, "reduce", _inert_args(args), offset)
 
 
-def _never(builder: Builder, ref: GlobalRef, args: list[Raw], offset: int) -> Raw:
+def _never(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
     raise ArgumentError("it is created as an object, never called")
 
 

@@ -8,6 +8,8 @@ is memory corruption on load. Here only the states that numpy itself writes pass
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from collections.abc import Sized
 from typing import Protocol
 
 import numpy as np
@@ -52,6 +54,9 @@ class Accountant(Protocol):
     def claim(self, size: int) -> None:
         """Account for an array of `size` bytes."""
 
+    def given(self, items: Sized) -> None:
+        """Remember that `items` must not grow from here on."""
+
 
 #: The dtype of an array whose BUILD has not come yet.
 UNBUILT = Dtype("", 0)
@@ -61,13 +66,14 @@ _TIME_UNITS = frozenset({"Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "p
 #: numpy's dtype flags: 63 is what it writes for objects, 8 (needs initialising) for text, 16 and 128 (aligned)
 #: for structures, and 0 for everything else.
 _OBJECT_FLAGS, _TEXT_FLAGS = 63, 8
-_STRUCT_FLAGS = 0x10 | 0x80
+_ALIGNED = 0x80
+_STRUCT_FLAGS = 0x10 | _ALIGNED
 _MAX_ITEM = 1 << 24
 _MAX_FIELDS = 64
 _SMALL_SHAPE = 1 << 48
 
 
-def open_dtype(args: list[Raw], offset: int) -> Dtype:
+def open_dtype(args: Sequence[Raw], offset: int) -> Dtype:
     """``numpy.dtype(code, False, True)``: a dtype that its BUILD completes.
 
     Raises:
@@ -193,9 +199,17 @@ def _build_structure(
             raise DtypeError(f"the field {name[:40]!r} holds objects or a structure")
         if where < end or where + dtype.itemsize > size:
             raise DtypeError(f"the field {name[:40]!r} lies outside the item or over another")
+        if flags & _ALIGNED and where % _alignment(dtype):
+            raise DtypeError(f"the field {name[:40]!r} is not aligned, although the structure says so")
         end = where + dtype.itemsize
         rows.append((name, dtype.descr, where))
     node.descr, node.itemsize, node.fields = f"|V{size}", size, tuple(rows)
+
+
+def _alignment(dtype: Dtype) -> int:
+    """Bytes on which a value of a plain `dtype` begins in an aligned structure."""
+    kind = dtype.descr[1]
+    return 1 if kind == "S" else 4 if kind == "U" else min(dtype.itemsize, 8)
 
 
 def _dimensions(shape: Raw) -> tuple[int, ...]:
@@ -231,13 +245,15 @@ def fill_array(
     if dtype.is_object:
         if type(payload) is not ListNode or len(payload) != count:
             raise ArrayError(f"the shape holds {count} objects and another number is present")
+        accountant.given(payload.items)
         array.objects = payload.items
     else:
         if not isinstance(payload, bytes | memoryview) or len(payload) != count * dtype.itemsize:
             raise ArrayError(f"the shape needs {count * dtype.itemsize} bytes and another number is present")
         accountant.claim(len(payload))
         view = payload if isinstance(payload, memoryview) else memoryview(payload)
-        check_elements(dtype, view)
+        if dtype.descr[1] in "bU":
+            check_elements(dtype, view)
         array.data = view
     array.dtype, array.shape, array.fortran = dtype, sizes, fortran
 

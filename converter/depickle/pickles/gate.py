@@ -131,7 +131,7 @@ def scan(data: bytes, *, policy: Policy | None = None) -> ScanResult:
         data: the whole file.
         policy: the admitted globals; the shipped families by default.
     """
-    reading = _read(data, policy or default_policy())
+    reading = _read(data, policy or default_policy(), listing=False)
     return ScanResult(
         reading.verdict, reading.container, reading.sha256, reading.findings, dict(reading.writer)
     )
@@ -148,7 +148,7 @@ def vet(data: bytes, *, policy: Policy | None = None, where: str = "") -> Vetted
     Raises:
         GateRefusedError: with every finding, under the code of the first.
     """
-    reading = _read(data, policy or default_policy())
+    reading = _read(data, policy or default_policy(), listing=True)
     if reading.verdict is not Verdict.ACCEPTED:
         first = reading.findings[0]
         place = "" if first.offset is None else f" at byte {first.offset}"
@@ -184,9 +184,9 @@ def open_package(vetted: VettedPickle, *, where: str = "") -> Package:
 
 
 @contextlib.contextmanager
-def _collector_paused(size: int) -> Iterator[None]:
+def _collector_paused() -> Iterator[None]:
     """Keep the cycle collector from walking a growing graph, which holds no garbage, again and again."""
-    if size < _PAUSE_FROM_BYTES or not gc.isenabled():
+    if not gc.isenabled():
         yield
         return
     gc.disable()
@@ -196,7 +196,7 @@ def _collector_paused(size: int) -> Iterator[None]:
         gc.enable()
 
 
-def _read(data: bytes, policy: Policy) -> _Reading:
+def _read(data: bytes, policy: Policy, *, listing: bool) -> _Reading:
     reading = _Reading(hashlib.sha256(data).hexdigest())
     interpreter: Interpreter | None = None
     last: tuple[Finding, ...] = ()
@@ -204,8 +204,11 @@ def _read(data: bytes, policy: Policy) -> _Reading:
         contents = open_container(data)
         reading.container = f"pickle+{contents.compression}" if contents.compression else "pickle"
         interpreter = Interpreter(contents.stream, policy)
-        with _collector_paused(len(contents.stream)):
+        if len(contents.stream) < _PAUSE_FROM_BYTES:
             root, end = interpreter.run(0)
+        else:
+            with _collector_paused():
+                root, end = interpreter.run(0)
         if end != len(contents.stream):
             raise StreamError("DP403", f"{len(contents.stream) - end} bytes follow the end", end)
         reading.root = survey(interpreter, root)
@@ -226,12 +229,16 @@ def _read(data: bytes, policy: Policy) -> _Reading:
         reading.protocol = interpreter.protocol
         names = {module for module, _, _ in interpreter.uses}
         reading.writer = read_writer(interpreter.records, names)
-        reading.uses += tuple(
-            GlobalUse(module, name, role, offset) for (module, name, role), offset in interpreter.uses.items()
-        )
-        found = [*interpreter.findings, *last]
-        found.sort(key=lambda item: item.severity is Severity.NOTE)
-        reading.findings = tuple(found)
+        if listing:
+            reading.uses += tuple(
+                GlobalUse(module, name, role, offset)
+                for (module, name, role), offset in interpreter.uses.items()
+            )
+        reading.findings = last
+        if interpreter.findings:
+            found = [*interpreter.findings, *last]
+            found.sort(key=lambda item: item.severity is Severity.NOTE)
+            reading.findings = tuple(found)
     else:
         reading.findings = last
     return reading

@@ -4,6 +4,8 @@
 Scalars stand for themselves (`None`, `bool`, `int`, `float`, `str`, `bytes`). Everything that the pickle would
 have imported or called is one of the node types below; each knows the byte offset of the opcode that made it,
 counted in the decompressed stream. Shared references and cycles are kept: the same object is the same node.
+
+Most nodes are `msgspec.Struct`, whose constructor is C: a graph is mostly the making of nodes.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeAlias, Union
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -31,15 +34,12 @@ __all__ = [
 ]
 
 
-class GlobalRef:
+class GlobalRef(msgspec.Struct, eq=False):
     """A (module, name) pair mentioned as data: a class, function or ufunc. Never imported."""
 
-    __slots__ = ("module", "name", "offset")
-
-    def __init__(self, module: str, name: str, offset: int) -> None:
-        self.module = module
-        self.name = name
-        self.offset = offset
+    module: str
+    name: str
+    offset: int
 
     @property
     def path(self) -> str:
@@ -50,14 +50,11 @@ class GlobalRef:
         return f"GlobalRef({self.path})"
 
 
-class ListNode:
+class ListNode(msgspec.Struct, eq=False):
     """A list."""
 
-    __slots__ = ("items", "offset")
-
-    def __init__(self, items: list[Value], offset: int) -> None:
-        self.items = items
-        self.offset = offset
+    items: list[Value]
+    offset: int
 
     def __len__(self) -> int:
         return len(self.items)
@@ -68,37 +65,31 @@ class ListNode:
     def __getitem__(self, index: int) -> Value:
         return self.items[index]
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.items)} at {self.offset})"
 
-class TupleNode(ListNode):
+
+class TupleNode(ListNode, eq=False):
     """A tuple; equal by identity like every node."""
 
-    __slots__ = ()
 
-
-class SetNode(ListNode):
+class SetNode(ListNode, eq=False):
     """A set or frozenset; `items` holds each member once, in the order of the stream."""
 
-    __slots__ = ("frozen",)
-
-    def __init__(self, items: list[Value], offset: int, *, frozen: bool = False) -> None:
-        super().__init__(items, offset)
-        self.frozen = frozen
+    frozen: bool = False
 
 
-class DictNode:
+class DictNode(msgspec.Struct, eq=False):
     """A dict, OrderedDict, defaultdict or Counter with simple keys, in the order of the stream.
 
     Keys are scalars, `NumpyScalar`, or plain Python tuples of these, so that `get` works with ordinary values.
     `kind` is ``dict``, ``OrderedDict``, ``defaultdict`` or ``Counter``; `factory` is what a defaultdict names.
     """
 
-    __slots__ = ("factory", "items", "kind", "offset")
-
-    def __init__(self, items: dict[object, Value], offset: int, kind: str = "dict") -> None:
-        self.items = items
-        self.offset = offset
-        self.kind = kind
-        self.factory: GlobalRef | None = None
+    items: dict[object, Value]
+    offset: int
+    kind: str = "dict"
+    factory: GlobalRef | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -109,6 +100,9 @@ class DictNode:
     def get(self, key: object, default: Value = None) -> Value:
         """The value under `key`, or `default`."""
         return self.items.get(key, default)
+
+    def __repr__(self) -> str:
+        return f"DictNode({len(self.items)} at {self.offset})"
 
 
 class Dtype:
@@ -223,7 +217,7 @@ class NumpyScalar:
         return hash(self.value())
 
 
-class Record:
+class Record(msgspec.Struct, eq=False):
     """An object that the pickle would have created: its class, how, with which arguments and state.
 
     `how` is ``newobj`` (class.__new__(*args)), ``reduce`` (callable(*args)), or ``reconstructor``
@@ -231,18 +225,15 @@ class Record:
     hold what APPENDS / SETITEMS gave to it.
     """
 
-    __slots__ = ("args", "dictitems", "how", "kwargs", "listitems", "module", "name", "offset", "state")
-
-    def __init__(self, module: str, name: str, how: str, args: tuple[Value, ...], offset: int) -> None:
-        self.module = module
-        self.name = name
-        self.how = how
-        self.args = args
-        self.kwargs: dict[str, Value] = {}
-        self.state: Value = None
-        self.listitems: list[Value] | None = None
-        self.dictitems: dict[object, Value] | None = None
-        self.offset = offset
+    module: str
+    name: str
+    how: str
+    args: tuple[Value, ...]
+    offset: int
+    state: Value = None
+    listitems: list[Value] | None = None
+    dictitems: dict[object, Value] | None = None
+    kwargs: dict[str, Value] = msgspec.field(default_factory=dict)
 
     @property
     def cls(self) -> str:
@@ -264,6 +255,8 @@ class Record:
 
     def get(self, name: str, default: Value = None) -> Value:
         """One attribute, or `default`."""
+        if type(self.state) is DictNode:
+            return self.state.items.get(name, default)
         return self.attrs().get(name, default)
 
     def __repr__(self) -> str:

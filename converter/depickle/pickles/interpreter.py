@@ -17,7 +17,7 @@ This file is one loop and longer than others, because each call in the loop woul
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Final
 
 from . import arrays
@@ -52,7 +52,7 @@ from .names import CANONICAL_MODULES, FORBIDDEN_NAMES, FORBIDDEN_ROOTS, is_libra
 from .opcodes import OPCODE_NAMES, UNUSED_OPCODES
 from .policy import GlobalEntry, Policy, Role
 from .rules import finding
-from .states import HONEST_KEYS, SHADOWING_KEYS
+from .states import HONEST_KEYS, METHOD_NAMES, SHADOWING_KEYS
 
 __all__ = ["WRAPPER", "Interpreter", "StreamError"]
 
@@ -129,6 +129,7 @@ class Interpreter:
         self._bulk = 0
         self._at = 0
         self._known_keys: set[object] = set()
+        self._given: list[tuple[Sized, int]] = []
         self._created: dict[tuple[str, str], bool] = {}
 
     # ---- what the argument rules may ask ---------------------------------------------------------------------
@@ -179,6 +180,13 @@ class Interpreter:
         self._claimed += size
         if self._claimed > 2 * len(self.data) + 65536:
             raise StreamError("DP414", "several arrays claim the same bytes", self._at)
+
+    def given(self, items: Sized) -> None:
+        """Remember that something took `items`, a list or dict that must not grow from here on.
+
+        Loading copies what it is given, so an object would keep the start where the graph shows the end.
+        """
+        self._given.append((items, len(items)))
 
     def opened(self, kind: str) -> None:
         """Count a dtype or array that a later BUILD must complete."""
@@ -316,16 +324,22 @@ class Interpreter:
         self.uses.setdefault((ref.module, ref.name, "called"), ref.offset)
         rule = entry.rule or ("pyx_unpickle" if ref.name.startswith("__pyx_unpickle_") else "inert")
         try:
-            made = RULES_BY_NAME[rule](self, ref, list(args.items), offset)
+            made = RULES_BY_NAME[rule](self, ref, args.items, offset)
         except ArgumentError as error:
             self._argument_finding(ref, error, offset)
             return self._placeholder(ref, args, offset)
+        self._take(args)
         if isinstance(made, Record):
             if rule in ("reconstructor", "newobj") and isinstance(args[0], GlobalRef):
                 self._remember(made, args[0], self._created.get((args[0].module, args[0].name), False))
             else:
                 self.records.append(made)
         return made
+
+    def _take(self, parts: TupleNode) -> None:
+        for part in parts.items:
+            if type(part) is ListNode or type(part) is DictNode:
+                self.given(part.items)
 
     def _argument_finding(self, ref: GlobalRef, error: ArgumentError, offset: int) -> None:
         self.report(error.rule, f"{ref.path}: {error}", offset=offset, opcode="REDUCE", reached=ref.path)
@@ -371,7 +385,7 @@ class Interpreter:
                 reached=target.cls,
             )
             return target
-        if state is None or isinstance(state, memoryview):
+        if not isinstance(state, DictNode | TupleNode):
             raise StreamError("DP430", f"the state of {target.cls} is {_kind(state)}", offset, 0x62)
         if target.module == "numpy.ma.core" and target.name == "MaskedArray":
             try:
@@ -382,7 +396,9 @@ class Interpreter:
         target.state = state
         if isinstance(state, DictNode):
             self._check_keys(target, state, offset)
-        elif isinstance(state, TupleNode) and len(state) == 2:
+            return target
+        self._take(state)
+        if len(state) == 2:
             for half in state:
                 if isinstance(half, DictNode):
                     self._check_keys(target, half, offset)
@@ -392,6 +408,7 @@ class Interpreter:
         keys = state.items
         if self._known_keys.issuperset(keys) and _TEXT.issuperset(map(type, keys)):
             return
+        admitted = (target.module, target.name) in self.table
         for key in keys:
             if type(key) is not str:
                 self.report(
@@ -405,6 +422,7 @@ class Interpreter:
             honest = HONEST_KEYS.get(target.cls, ())
             if (
                 (key in SHADOWING_KEYS and key not in honest)
+                or (admitted and key in METHOD_NAMES and key not in honest)
                 or (key[:2] == "__" and key[-2:] == "__")
                 or len(key) > 200
             ):
@@ -416,7 +434,7 @@ class Interpreter:
                     reached=f"{target.cls}.{key[:80]}",
                 )
                 return
-        if target.cls not in HONEST_KEYS:
+        if admitted and target.cls not in HONEST_KEYS:
             self._known_keys.update(keys)
 
     def _extend(self, target: Raw, items: list[Raw], offset: int, opcode: int) -> None:
@@ -482,7 +500,9 @@ class Interpreter:
             if end < 0:
                 raise StreamError("DP410", "a line does not end", pos, op)
             self._payload(end - pos)
-            return self.data[pos + 1 : end].decode("raw-unicode-escape"), end + 1
+            text = self.data[pos + 1 : end].decode("raw-unicode-escape")
+            text.encode()  # a lone surrogate, which the escapes allow, is no text and breaks every report
+            return text, end + 1
         line, after = self._line(pos + 1)
         if op == 0x46:
             if not line or line.strip() != line or b"_" in line:
@@ -597,7 +617,7 @@ class Interpreter:
                             if end > size:
                                 break
                             pos = end
-                        elif data[end] == 0x94:  # almost every string is memoised; saves a turn
+                        elif data[end] == 0x94:  # MEMOIZE follows almost always; saves a turn, here and below
                             remember(stack[-1])
                             pos = end + 1
                         else:
@@ -606,17 +626,26 @@ class Interpreter:
                         stack[-1] = TupleNode([stack[-1]], pos)  # type: ignore[list-item]
                         nodes += 1
                         pos += 1
+                        if data[pos] == 0x94 and pos < limit:
+                            remember(stack[-1])
+                            pos += 1
                     elif op == 0x86:  # TUPLE2
                         last = stack.pop()
                         stack[-1] = TupleNode([stack[-1], last], pos)  # type: ignore[list-item]
                         nodes += 1
                         pos += 1
+                        if data[pos] == 0x94 and pos < limit:
+                            remember(stack[-1])
+                            pos += 1
                     elif op == 0x87:  # TUPLE3
                         last = stack.pop()
                         middle = stack.pop()
                         stack[-1] = TupleNode([stack[-1], middle, last], pos)  # type: ignore[list-item]
                         nodes += 1
                         pos += 1
+                        if data[pos] == 0x94 and pos < limit:
+                            remember(stack[-1])
+                            pos += 1
                     elif op == 0x89:  # NEWFALSE
                         append(False)
                         pos += 1
@@ -628,11 +657,17 @@ class Interpreter:
                         stack[-1] = self._global(stack[-1], last, pos)
                         nodes += 1
                         pos += 1
+                        if data[pos] == 0x94 and pos < limit:
+                            remember(stack[-1])
+                            pos += 1
                     elif op == 0x81:  # NEWOBJ
                         last = stack.pop()
                         stack[-1] = self._new(stack[-1], last, pos)
                         nodes += 1
                         pos += 1
+                        if data[pos] == 0x94 and pos < limit:
+                            remember(stack[-1])
+                            pos += 1
                     elif op == 0x95:  # FRAME
                         if frame_end:
                             raise StreamError("DP412", "a frame begins inside a frame", pos, op)
@@ -693,213 +728,233 @@ class Interpreter:
                         pos = end
                     else:
                         raise StreamError("DP411", _refusal(op), pos, op)
-                elif op == 0x68:  # BINGET
-                    value = memo[data[pos + 1]]
-                    if type(value) in _TARGETS:
-                        got[len(meta), len(stack)] = value
-                        nodes += 1
-                    append(value)
-                    pos += 2
-                elif op == 0x4B:  # BININT1
-                    append(data[pos + 1])
-                    pos += 2
-                elif op == 0x28:  # MARK
-                    meta.append(stack)
-                    if len(meta) > MAX_MARKS:
-                        raise StreamError("DP414", f"more than {MAX_MARKS} open marks", pos, op)
-                    stack = []
-                    append = stack.append
-                    pos += 1
-                elif op == 0x4E:  # NONE
-                    append(None)
-                    pos += 1
-                elif op == 0x71:  # BINPUT
-                    if data[pos + 1] != len(memo):
-                        raise StreamError("DP413", f"memo entry {data[pos + 1]} after {len(memo)}", pos, op)
-                    remember(stack[-1])
-                    pos += 2
-                elif op == 0x58:  # BINUNICODE
-                    width = _UINT4(data, pos + 1)[0]
-                    end = pos + 5 + width
-                    if end > size:
-                        break
-                    if width >= BULK_BYTES:
-                        append(str(view[pos + 5 : end], "utf-8"))
-                        self._bulk += width
-                    else:
-                        append(data[pos + 5 : end].decode())
-                    if end + 1 < limit and data[end] == 0x71 and data[end + 1] == len(memo):
-                        remember(stack[-1])
-                        end += 2
-                    pos = end
-                elif op == 0x4A:  # BININT
-                    append(_INT4(data, pos + 1)[0])
-                    pos += 5
-                elif op == 0x4D:  # BININT2
-                    append(data[pos + 1] | data[pos + 2] << 8)
-                    pos += 3
-                elif op == 0x47:  # BINFLOAT
-                    append(_FLOAT(data, pos + 1)[0])
-                    pos += 9
-                elif op == 0x6A:  # LONG_BINGET
-                    value = memo[_UINT4(data, pos + 1)[0]]
-                    if type(value) in _TARGETS:
-                        got[len(meta), len(stack)] = value
-                        nodes += 1
-                    append(value)
-                    pos += 5
-                elif op == 0x72:  # LONG_BINPUT
-                    index = _UINT4(data, pos + 1)[0]
-                    if index != len(memo):
-                        raise StreamError("DP413", f"memo entry {index} after {len(memo)}", pos, op)
-                    remember(stack[-1])
-                    pos += 5
-                elif op == 0x43:  # SHORT_BINBYTES
-                    end = pos + 2 + data[pos + 1]
-                    append(data[pos + 2 : end])
-                    if end > size:
-                        break
-                    pos = end
-                elif op == 0x75 or op == 0x73:  # SETITEMS, SETITEM
-                    if op == 0x75:
-                        items = stack
-                        stack = meta.pop()
-                        append = stack.append
-                    else:
-                        last = stack.pop()
-                        items = [stack.pop(), last]
-                    target = stack[-1]
-                    if got and got.get((len(meta), len(stack) - 1)) is target:
-                        raise StreamError("DP432", "items for a finished object", pos, op)
-                    self._update(target, items, pos, op)
-                    pos += 1
-                elif op == 0x52:  # REDUCE
-                    last = stack.pop()
-                    stack[-1] = self._reduce(stack[-1], last, pos)
-                    nodes += 2
-                    pos += 1
-                elif op == 0x74:  # TUPLE
-                    items = stack
-                    stack = meta.pop()
-                    append = stack.append
-                    append(TupleNode(items, pos))  # type: ignore[arg-type]  # landed by the survey
-                    nodes += 1
-                    pos += 1
-                elif op == 0x62:  # BUILD
-                    state = stack.pop()
-                    target = stack[-1]
-                    if got:
-                        place = (len(meta), len(stack))
-                        if got.get((place[0], place[1] - 1)) is target or (
-                            type(state) is DictNode and got.get(place) is state
-                        ):
-                            raise StreamError("DP430", "state for, or from, a finished object", pos, op)
-                    made = self._build(target, state, pos)
-                    pos += 1
-                    if (
-                        type(made) is Record
-                        and made.name == "NumpyArrayWrapper"
-                        and made.module == "joblib.numpy_pickle"
-                    ):
-                        if nested:
-                            raise StreamError("DP442", "joblib nests plain pickles only", pos, op)
-                        if frame_end and pos != frame_end:
-                            raise StreamError("DP442", "an array begins inside a frame", pos, op)
-                        frame_end = 0
-                        stack[-1], pos = self._joblib_array(made, pos)
-                        limit = min(size, pos + CHECK_EVERY_BYTES)
-                        nodes += 1
-                    else:
-                        stack[-1] = made
-                elif op == 0x7D:  # EMPTY_DICT
-                    append(DictNode({}, pos))
-                    nodes += 1
-                    pos += 1
-                elif op == 0x5D:  # EMPTY_LIST
-                    append(ListNode([], pos))
-                    nodes += 1
-                    pos += 1
-                elif op == 0x29:  # EMPTY_TUPLE
-                    append(TupleNode([], pos))
-                    nodes += 1
-                    pos += 1
-                elif op == 0x65 or op == 0x61:  # APPENDS, APPEND
-                    if op == 0x65:
-                        items = stack
-                        stack = meta.pop()
-                        append = stack.append
-                    else:
-                        items = [stack.pop()]
-                    target = stack[-1]
-                    if got and got.get((len(meta), len(stack) - 1)) is target:
-                        raise StreamError("DP432", "items for a finished object", pos, op)
-                    if type(target) is ListNode:
-                        target.items += items  # type: ignore[arg-type]  # landed by the survey
-                    else:
-                        self._extend(target, items, pos, op)
-                    pos += 1
-                elif op == 0x42:  # BINBYTES
-                    width = _UINT4(data, pos + 1)[0]
-                    end = pos + 5 + width
-                    if end > size:
-                        break
-                    append(view[pos + 5 : end])
-                    if width >= BULK_BYTES:
-                        self._bulk += width
-                    pos = end
-                elif op == 0x67 or op == 0x70:  # GET, PUT
-                    line, end = self._line(pos + 1)
-                    if not line.isdigit() or len(line) > 10:
-                        raise StreamError("DP410", "not a memo number", pos, op)
-                    if op == 0x67:
-                        value = memo[int(line)]
+                elif op >= 0x60:
+                    if op == 0x68:  # BINGET
+                        value = memo[data[pos + 1]]
                         if type(value) in _TARGETS:
                             got[len(meta), len(stack)] = value
                             nodes += 1
                         append(value)
-                    else:
-                        if int(line) != len(memo):
-                            raise StreamError("DP413", f"memo entry {int(line)} after {len(memo)}", pos, op)
+                        pos += 2
+                    elif op == 0x71:  # BINPUT
+                        if data[pos + 1] != len(memo):
+                            raise StreamError(
+                                "DP413", f"memo entry {data[pos + 1]} after {len(memo)}", pos, op
+                            )
                         remember(stack[-1])
-                    pos = end
-                elif op == 0x63:  # GLOBAL
-                    line, end = self._line(pos + 1)
-                    name, end = self._line(end)
-                    append(self._global(line.decode("utf-8"), name.decode("utf-8"), pos))
-                    nodes += 4
-                    pos = end
-                elif op == 0x49 or op == 0x4C or op == 0x46 or op == 0x56:  # INT, LONG, FLOAT, UNICODE
-                    value, pos = self._text_opcode(op, pos)
-                    append(value)
-                    nodes += 1
-                elif op == 0x6C:  # LIST
-                    items = stack
-                    stack = meta.pop()
-                    append = stack.append
-                    append(ListNode(items, pos))  # type: ignore[arg-type]  # landed by the survey
-                    nodes += 1
-                    pos += 1
-                elif op == 0x64:  # DICT
-                    items = stack
-                    stack = meta.pop()
-                    append = stack.append
-                    node = DictNode({}, pos)
-                    self._update(node, items, pos, op)
-                    append(node)
-                    nodes += 1
-                    pos += 1
-                elif op == 0x2E:  # STOP
-                    pos += 1
-                    if frame_end and pos != frame_end:
-                        raise StreamError("DP412", "a frame goes on after the end", pos, op)
-                    if len(stack) != 1 or meta:
-                        raise StreamError(
-                            "DP415", f"{len(stack)} values and {len(meta)} marks are left", pos, op
-                        )
-                    self._finish(pos, start, nodes, nested)
-                    return stack[0], pos
+                        pos += 2
+                    elif op == 0x74:  # TUPLE
+                        items = stack
+                        stack = meta.pop()
+                        append = stack.append
+                        append(TupleNode(items, pos))  # type: ignore[arg-type]  # landed by the survey
+                        nodes += 1
+                        pos += 1
+                        if data[pos] == 0x94 and pos < limit:
+                            remember(stack[-1])
+                            pos += 1
+                    elif op == 0x75 or op == 0x73:  # SETITEMS, SETITEM
+                        if op == 0x75:
+                            items = stack
+                            stack = meta.pop()
+                            append = stack.append
+                        else:
+                            last = stack.pop()
+                            items = [stack.pop(), last]
+                        target = stack[-1]
+                        if got and got.get((len(meta), len(stack) - 1)) is target:
+                            raise StreamError("DP432", "items for a finished object", pos, op)
+                        self._update(target, items, pos, op)
+                        pos += 1
+                    elif op == 0x62:  # BUILD
+                        state = stack.pop()
+                        target = stack[-1]
+                        if got:
+                            place = (len(meta), len(stack))
+                            if got.get((place[0], place[1] - 1)) is target or (
+                                type(state) is DictNode and got.get(place) is state
+                            ):
+                                raise StreamError("DP430", "state for, or from, a finished object", pos, op)
+                        made = self._build(target, state, pos)
+                        pos += 1
+                        if (
+                            type(made) is Record
+                            and made.name == "NumpyArrayWrapper"
+                            and made.module == "joblib.numpy_pickle"
+                        ):
+                            if nested:
+                                raise StreamError("DP442", "joblib nests plain pickles only", pos, op)
+                            if frame_end and pos != frame_end:
+                                raise StreamError("DP442", "an array begins inside a frame", pos, op)
+                            frame_end = 0
+                            stack[-1], pos = self._joblib_array(made, pos)
+                            limit = min(size, pos + CHECK_EVERY_BYTES)
+                            nodes += 1
+                        else:
+                            stack[-1] = made
+                    elif op == 0x7D:  # EMPTY_DICT
+                        append(DictNode({}, pos))
+                        nodes += 1
+                        pos += 1
+                        if data[pos] == 0x94 and pos < limit:
+                            remember(stack[-1])
+                            pos += 1
+                    elif op == 0x6A:  # LONG_BINGET
+                        value = memo[_UINT4(data, pos + 1)[0]]
+                        if type(value) in _TARGETS:
+                            got[len(meta), len(stack)] = value
+                            nodes += 1
+                        append(value)
+                        pos += 5
+                    elif op == 0x72:  # LONG_BINPUT
+                        index = _UINT4(data, pos + 1)[0]
+                        if index != len(memo):
+                            raise StreamError("DP413", f"memo entry {index} after {len(memo)}", pos, op)
+                        remember(stack[-1])
+                        pos += 5
+                    elif op == 0x65 or op == 0x61:  # APPENDS, APPEND
+                        if op == 0x65:
+                            items = stack
+                            stack = meta.pop()
+                            append = stack.append
+                        else:
+                            items = [stack.pop()]
+                        target = stack[-1]
+                        if got and got.get((len(meta), len(stack) - 1)) is target:
+                            raise StreamError("DP432", "items for a finished object", pos, op)
+                        if type(target) is ListNode:
+                            target.items += items  # type: ignore[arg-type]  # landed by the survey
+                        else:
+                            self._extend(target, items, pos, op)
+                        pos += 1
+                    elif op == 0x67 or op == 0x70:  # GET, PUT
+                        line, end = self._line(pos + 1)
+                        if not line.isdigit() or len(line) > 10:
+                            raise StreamError("DP410", "not a memo number", pos, op)
+                        if op == 0x67:
+                            value = memo[int(line)]
+                            if type(value) in _TARGETS:
+                                got[len(meta), len(stack)] = value
+                                nodes += 1
+                            append(value)
+                        else:
+                            if int(line) != len(memo):
+                                raise StreamError(
+                                    "DP413", f"memo entry {int(line)} after {len(memo)}", pos, op
+                                )
+                            remember(stack[-1])
+                        pos = end
+                    elif op == 0x63:  # GLOBAL
+                        line, end = self._line(pos + 1)
+                        name, end = self._line(end)
+                        append(self._global(line.decode("utf-8"), name.decode("utf-8"), pos))
+                        nodes += 4
+                        pos = end
+                    elif op == 0x6C:  # LIST
+                        items = stack
+                        stack = meta.pop()
+                        append = stack.append
+                        append(ListNode(items, pos))  # type: ignore[arg-type]  # landed by the survey
+                        nodes += 1
+                        pos += 1
+                    elif op == 0x64:  # DICT
+                        items = stack
+                        stack = meta.pop()
+                        append = stack.append
+                        node = DictNode({}, pos)
+                        self._update(node, items, pos, op)
+                        append(node)
+                        nodes += 1
+                        pos += 1
+                    else:
+                        raise StreamError("DP411", _refusal(op), pos, op)
                 else:
-                    raise StreamError("DP411", _refusal(op), pos, op)
+                    if op == 0x4B:  # BININT1
+                        append(data[pos + 1])
+                        pos += 2
+                    elif op == 0x4E:  # NONE
+                        append(None)
+                        pos += 1
+                    elif op == 0x28:  # MARK
+                        meta.append(stack)
+                        if len(meta) > MAX_MARKS:
+                            raise StreamError("DP414", f"more than {MAX_MARKS} open marks", pos, op)
+                        stack = []
+                        append = stack.append
+                        pos += 1
+                    elif op == 0x58:  # BINUNICODE
+                        width = _UINT4(data, pos + 1)[0]
+                        end = pos + 5 + width
+                        if end > size:
+                            break
+                        if width >= BULK_BYTES:
+                            append(str(view[pos + 5 : end], "utf-8"))
+                            self._bulk += width
+                        else:
+                            append(data[pos + 5 : end].decode())
+                        if end + 1 < limit and data[end] == 0x71 and data[end + 1] == len(memo):
+                            remember(stack[-1])
+                            end += 2
+                        pos = end
+                    elif op == 0x52:  # REDUCE
+                        last = stack.pop()
+                        stack[-1] = self._reduce(stack[-1], last, pos)
+                        nodes += 2
+                        pos += 1
+                        if data[pos] == 0x94 and pos < limit:
+                            remember(stack[-1])
+                            pos += 1
+                    elif op == 0x29:  # EMPTY_TUPLE
+                        append(TupleNode([], pos))
+                        nodes += 1
+                        pos += 1
+                    elif op == 0x43:  # SHORT_BINBYTES
+                        end = pos + 2 + data[pos + 1]
+                        append(data[pos + 2 : end])
+                        if end > size:
+                            break
+                        pos = end
+                    elif op == 0x4A:  # BININT
+                        append(_INT4(data, pos + 1)[0])
+                        pos += 5
+                    elif op == 0x4D:  # BININT2
+                        append(data[pos + 1] | data[pos + 2] << 8)
+                        pos += 3
+                    elif op == 0x47:  # BINFLOAT
+                        append(_FLOAT(data, pos + 1)[0])
+                        pos += 9
+                    elif op == 0x5D:  # EMPTY_LIST
+                        append(ListNode([], pos))
+                        nodes += 1
+                        pos += 1
+                        if data[pos] == 0x94 and pos < limit:
+                            remember(stack[-1])
+                            pos += 1
+                    elif op == 0x42:  # BINBYTES
+                        width = _UINT4(data, pos + 1)[0]
+                        end = pos + 5 + width
+                        if end > size:
+                            break
+                        append(view[pos + 5 : end])
+                        if width >= BULK_BYTES:
+                            self._bulk += width
+                        pos = end
+                    elif op == 0x49 or op == 0x4C or op == 0x46 or op == 0x56:  # INT, LONG, FLOAT, UNICODE
+                        value, pos = self._text_opcode(op, pos)
+                        append(value)
+                        nodes += 1
+                    elif op == 0x2E:  # STOP
+                        pos += 1
+                        if frame_end and pos != frame_end:
+                            raise StreamError("DP412", "a frame goes on after the end", pos, op)
+                        if len(stack) != 1 or meta:
+                            raise StreamError(
+                                "DP415", f"{len(stack)} values and {len(meta)} marks are left", pos, op
+                            )
+                        self._finish(pos, start, nodes, nested)
+                        return stack[0], pos
+                    else:
+                        raise StreamError("DP411", _refusal(op), pos, op)
             self._at = pos
             if pos < limit:
                 raise StreamError("DP410", "an opcode ends after the end of the file", pos, op)
@@ -922,6 +977,8 @@ class Interpreter:
             raise StreamError("DP441", "an array or a dtype never gets its state", pos)
         if self._open_wrappers:
             raise StreamError("DP442", "a joblib array never gets its bytes", pos)
+        if any(len(items) != size for items, size in self._given):
+            raise StreamError("DP432", "a list or dict grows after an object took it", pos)
 
 
 def _wrapper_fields(wrapper: Record, pos: int) -> tuple[TupleNode, str, Dtype, int]:

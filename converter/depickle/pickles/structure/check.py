@@ -38,11 +38,12 @@ def check_structure(records: Iterable[Record]) -> None:
                 graphs += check_boosting(record)
             elif name in _SVM and module.startswith("sklearn.svm."):
                 check_support_vectors(record)
-            elif "tree_" in record.attrs() or "estimators_" in record.attrs():
+            elif record.get("tree_") is not None or record.get("estimators_") is not None:
                 check_forest(record)
+            elif module.startswith("sklearn.linear_model."):
+                check_linear(record)
             else:
                 check_lengths(record)
-                check_linear(record)
         elif module.startswith("scipy.sparse"):
             check_sparse(record)
         elif name == "Booster":

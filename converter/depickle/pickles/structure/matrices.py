@@ -129,8 +129,10 @@ def check_lengths(record: Record) -> None:
         StructureError: DP455.
     """
     rule = "DP455"
+    if not record.module.startswith(_PREPROCESSING):
+        return
     features = optional_integer(rule, record, "n_features_in_", 0, _MAX_FEATURES)
-    if features is None or not record.module.startswith(_PREPROCESSING):
+    if features is None:
         return
     attributes = record.attrs()
     for name in _PER_FEATURE:
@@ -161,7 +163,7 @@ def check_linear(record: Record) -> None:
     rule = "DP456"
     features = optional_integer(rule, record, "n_features_in_", 0, _MAX_FEATURES)
     shape = shape_of(record.get("coef_"))
-    if features is None or shape is None or not record.module.startswith("sklearn.linear_model."):
+    if features is None or shape is None:
         return
     if len(shape) not in (0, 1, 2) or (shape and shape[-1] not in (features, 1) and features != 0):
         raise refuse(rule, record, f"coef_ has the shape {shape} for {features} features")
