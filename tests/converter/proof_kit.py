@@ -14,18 +14,32 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 from lightgbm import LGBMClassifier, LGBMRegressor
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import make_column_transformer
 from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
     ExtraTreesClassifier,
     GradientBoostingClassifier,
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
     RandomForestRegressor,
+    StackingClassifier,
+    VotingClassifier,
 )
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+from sklearn.preprocessing import (
+    MaxAbsScaler,
+    MinMaxScaler,
+    PolynomialFeatures,
+    RobustScaler,
+    StandardScaler,
+)
 from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier, XGBRegressor
 
@@ -170,7 +184,61 @@ SUBJECTS: dict[str, Callable[[str], Subject]] = {
     "xgboost regressor": lambda name: fitted(
         name, XGBRegressor(n_estimators=8, n_jobs=1, random_state=0), (), missing=True
     ),
+    "soft vote": lambda name: fitted(
+        name,
+        VotingClassifier(
+            [("a", _small_forest()), ("b", _small_boosting())], voting="soft", weights=[0.3, 0.7]
+        ),
+        _WORDS,
+    ),
+    "hard vote": lambda name: fitted(
+        name,
+        VotingClassifier([("a", _small_forest()), ("b", make_pipeline(StandardScaler(), _lgbm()))]),
+        _SIGNS,
+    ),
+    "bag": lambda name: fitted(
+        name, BaggingClassifier(_small_boosting(), 3, max_features=4, random_state=0), _BINARY
+    ),
+    "bag of trees": lambda name: fitted(
+        name,
+        BaggingClassifier(DecisionTreeClassifier(max_depth=4), 5, max_features=0.6, random_state=0),
+        _SIGNS,
+    ),
+    "boosted trees": lambda name: fitted(
+        name,
+        AdaBoostClassifier(DecisionTreeClassifier(max_depth=2), n_estimators=6, random_state=0),
+        _BINARY,
+    ),
+    "calibrated": lambda name: fitted(name, CalibratedClassifierCV(_small_forest(), cv=2), _WORDS),
+    "threshold": lambda name: fitted(
+        name, FixedThresholdClassifier(_small_boosting(), threshold=0.3), _BINARY
+    ),
+    "one-vs-rest": lambda name: fitted(name, OneVsRestClassifier(_small_boosting()), _SIGNS),
+    "stack": lambda name: fitted(
+        name,
+        StackingClassifier(
+            [("a", _small_forest()), ("b", _small_boosting())], LogisticRegression(), cv=2, passthrough=True
+        ),
+        _BINARY,
+    ),
+    "columns and products": lambda name: fitted(
+        name,
+        make_pipeline(
+            make_column_transformer((StandardScaler(), [0, 1]), (RobustScaler(), [5, 3]), remainder="drop"),
+            PolynomialFeatures(2),
+            HistGradientBoostingClassifier(max_iter=6, random_state=0),
+        ),
+        _SIGNS,
+    ),
 }
+
+
+def _small_forest() -> RandomForestClassifier:
+    return RandomForestClassifier(5, max_depth=4, random_state=0)
+
+
+def _small_boosting() -> GradientBoostingClassifier:
+    return GradientBoostingClassifier(n_estimators=4, random_state=0)
 
 
 @cache

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Wrong models, made on purpose: every kind of slip that a converter could make, in the file or in the typed model.
 
-``python -m tests.converter.proof_mutants [COUNT]`` prints, per kind, how many mutants there were, how many the walk
-refused, and how many the 10,000 random rows, and the rows on splits, would have noticed by a changed label (of a
-regressor, by a changed number).
+``python -m tests.converter.proof_mutants [COUNT]`` prints, per kind, how many mutants there were, how many of them
+compute the same formula after all (and so have to pass), how many the walk refused, and how many the 10,000 random
+rows, and the rows on splits, would have noticed by a changed label (of a regressor, by a changed number).
 """
 
 from __future__ import annotations
@@ -23,17 +23,27 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 from depickle.emit import EmittedModel, emit_onnx
 from depickle.models import TypedModel
 from depickle.models.types import (
+    Averaged,
     Boosted,
+    Branches,
+    Calibrated,
     Chain,
+    Clip,
     Divide,
     Forest,
+    HardVote,
     Impute,
     Linear,
     Multiply,
-    Predictor,
+    OneVsRest,
+    Products,
+    Select,
     Shift,
+    Stacked,
     Subtract,
+    Thresholded,
     Tree,
+    TreeVotes,
 )
 from depickle.parity.rows import make_rows
 from depickle_runtime.errors import SecurityError
@@ -59,6 +69,8 @@ class Mutant:
     level: str
     onnx: bytes
     emitted: EmittedModel
+    equivalent: str = ""
+    """Why it answers as the original on every input, where it does; then nothing has to refuse it."""
 
 
 # The file -----------------------------------------------------------------------------------------------------------
@@ -179,6 +191,19 @@ def _children(model: onnx.ModelProto, generator: Generator) -> None:
     for one, other in (("nodes_truenodeids", "nodes_falsenodeids"), ("nodes_trueleafs", "nodes_falseleafs")):
         a, b = _attribute(node, one).ints, _attribute(node, other).ints
         a[place], b[place] = b[place], a[place]
+
+
+def _equal_leaves(node: onnx.NodeProto, place: int) -> bool:
+    """Whether both children of a node are leaves of one target and weight."""
+    leaves = []
+    for ids, flags in (("nodes_truenodeids", "nodes_trueleafs"), ("nodes_falsenodeids", "nodes_falseleafs")):
+        if not _attribute(node, flags).ints[place]:
+            return False
+        leaves.append(_attribute(node, ids).ints[place])
+    one, other = leaves
+    weights = numpy_helper.to_array(_attribute(node, "leaf_weights").t)
+    targets = _attribute(node, "leaf_targetids").ints
+    return bool(weights[one] == weights[other] and targets[one] == targets[other])
 
 
 def _tree_order(model: onnx.ModelProto, generator: Generator) -> None:
@@ -350,14 +375,28 @@ _FORESTS = {"forest", "extra trees", "tree", "forest regressor"}
 # The typed model ----------------------------------------------------------------------------------------------------
 
 
-def _within(root: Predictor, change: Callable[[Any], Any]) -> Predictor:
+def _within(root: Any, change: Callable[[Any], Any], generator: Generator) -> Any:
+    """`root` with one predictor inside it changed, chosen at random where there are several."""
     if isinstance(root, Chain):
-        return replace(root, predictor=_within(root.predictor, change))
-    return change(root)  # type: ignore[no-any-return]
+        return replace(root, predictor=_within(root.predictor, change, generator))
+    if isinstance(root, TreeVotes):
+        return replace(root, forest=change(root.forest))
+    if isinstance(root, Calibrated | Thresholded):
+        member = root.member
+        return replace(root, member=replace(member, predictor=_within(member.predictor, change, generator)))
+    if isinstance(root, Averaged | HardVote | OneVsRest | Stacked):
+        if isinstance(root, Stacked) and generator.integers(3) == 0:
+            return replace(root, final=_within(root.final, change, generator))
+        members = list(root.members)
+        place = int(generator.integers(len(members)))
+        inner = members[place]
+        members[place] = replace(inner, predictor=_within(inner.predictor, change, generator))
+        return replace(root, members=tuple(members))
+    return change(root)
 
 
-def _typed(typed: TypedModel, change: Callable[[Any], Any]) -> TypedModel:
-    return replace(typed, root=_within(typed.root, change))
+def _typed(typed: TypedModel, change: Callable[[Any], Any], generator: Generator) -> TypedModel:
+    return replace(typed, root=_within(typed.root, change, generator))
 
 
 def _one_tree(change: Callable[[Tree, int, Generator, bool], Tree], *, leaves: bool = False) -> Any:
@@ -372,7 +411,7 @@ def _one_tree(change: Callable[[Tree, int, Generator, bool], Tree], *, leaves: b
             trees[place] = change(tree, int(generator.choice(nodes)), generator, single)
             return replace(predictor, trees=tuple(trees))
 
-        return _typed(typed, inner)
+        return _typed(typed, inner, generator)
 
     return mutate
 
@@ -422,7 +461,7 @@ def _t_order(typed: TypedModel, generator: Generator) -> TypedModel:
         trees[one], trees[other] = trees[other], trees[one]
         return replace(predictor, trees=tuple(trees))
 
-    return _typed(typed, inner)
+    return _typed(typed, inner, generator)
 
 
 def _t_lost(typed: TypedModel, generator: Generator) -> TypedModel:
@@ -438,7 +477,7 @@ def _t_lost(typed: TypedModel, generator: Generator) -> TypedModel:
         )
         return replace(predictor, trees=tuple(predictor.trees[place] for place in kept), **more)
 
-    return _typed(typed, inner)
+    return _typed(typed, inner, generator)
 
 
 def _t_base(typed: TypedModel, generator: Generator) -> TypedModel:
@@ -450,7 +489,7 @@ def _t_base(typed: TypedModel, generator: Generator) -> TypedModel:
         values[place] = _stepped(values[place], generator, predictor.precision == "float32")
         return replace(predictor, baseline=values)
 
-    return _typed(typed, inner)
+    return _typed(typed, inner, generator)
 
 
 def _t_rule(typed: TypedModel, generator: Generator) -> TypedModel:
@@ -475,7 +514,7 @@ def _t_rule(typed: TypedModel, generator: Generator) -> TypedModel:
             changed = replace(rule, kind=other)
         return replace(predictor, rule=changed)
 
-    return _typed(typed, inner)
+    return _typed(typed, inner, generator)
 
 
 def _t_certificate(typed: TypedModel, generator: Generator) -> TypedModel:
@@ -489,7 +528,7 @@ def _t_certificate(typed: TypedModel, generator: Generator) -> TypedModel:
             return replace(predictor, rule=replace(rule, exact=True))
         return replace(predictor, rule=replace(rule, band=_stepped(rule.band, generator, False)))
 
-    return _typed(typed, inner)
+    return _typed(typed, inner, generator)
 
 
 def _t_arithmetic(typed: TypedModel, generator: Generator) -> TypedModel:
@@ -518,7 +557,7 @@ def _t_arithmetic(typed: TypedModel, generator: Generator) -> TypedModel:
             changes = [{"link": others[predictor.link], "mirrored": predictor.link == "logistic"}]
         return replace(predictor, **changes[int(generator.integers(len(changes)))])
 
-    return _typed(typed, inner)
+    return _typed(typed, inner, generator)
 
 
 def _t_linear(typed: TypedModel, generator: Generator) -> TypedModel:
@@ -529,7 +568,7 @@ def _t_linear(typed: TypedModel, generator: Generator) -> TypedModel:
         values = getattr(predictor, name)
         return replace(predictor, **{name: _nudged(values, int(generator.integers(values.size)), generator)})
 
-    return _typed(typed, inner)
+    return _typed(typed, inner, generator)
 
 
 def _t_preamble(typed: TypedModel, generator: Generator) -> TypedModel:
@@ -556,9 +595,63 @@ def _t_preamble(typed: TypedModel, generator: Generator) -> TypedModel:
         if step.indicators:
             other.append(replace(step, indicators=step.indicators[::-1]))
         steps[place] = other[int(generator.integers(len(other)))]
-    else:
+    elif isinstance(step, Clip):
         steps[place] = replace(step, high=_stepped(step.high, generator, False))
+    elif isinstance(step, Select):
+        steps[place] = replace(step, columns=step.columns[::-1])
+    elif isinstance(step, Products):
+        steps[place] = replace(step, terms=(*step.terms[:-1], step.terms[0]))
+    elif isinstance(step, Branches):
+        steps[place] = replace(step, branches=step.branches[::-1])
+    else:
+        raise _Inapplicable
     return replace(typed, root=replace(typed.root, steps=tuple(steps)))
+
+
+def _t_composition(typed: TypedModel, generator: Generator) -> TypedModel:
+    """How the answers of members are combined."""
+    root: Any = typed.root.predictor if isinstance(typed.root, Chain) else typed.root
+    changes: list[dict[str, Any]] = []
+    match root:
+        case Averaged():
+            count = len(root.members)
+            weights = np.array(root.weights or (1.0,) * count)
+            changes = [
+                {"divisor": np.nextafter(root.divisor, 0.0)},
+                {"members": root.members[::-1]},
+                {"weights": tuple(_nudged(weights, int(generator.integers(count)), generator).tolist())},
+            ]
+            if root.members[0].places:
+                wrong = replace(root.members[0], places=root.members[0].places[::-1])
+                changes.append({"members": (wrong, *root.members[1:])})
+            if root.rule is not None:
+                changes.append({"rule": replace(root.rule, exact=not root.rule.exact)})
+            if isinstance(root.members[0].predictor, Calibrated):
+                inner = root.members[0].predictor
+                name = str(generator.choice(["slopes", "offsets"]))
+                values = np.array(getattr(inner, name))
+                nudged = tuple(_nudged(values, int(generator.integers(values.size)), generator).tolist())
+                first = replace(root.members[0], predictor=replace(inner, **{name: nudged}))
+                changes.append({"members": (first, *root.members[1:])})
+        case HardVote():
+            changes = [{"members": root.members[::-1]}, {"weights": (0.5,) * len(root.members)}]
+        case Thresholded():
+            changes = [{"cut": np.nextafter(root.cut, 1.0)}, {"positive": 1 - root.positive}]
+        case OneVsRest():
+            changes = [{"last": not root.last}, {"members": root.members[::-1]}]
+        case Stacked():
+            changes = [{"members": root.members[::-1]}, {"passthrough": not root.passthrough}]
+        case TreeVotes():
+            changes = [
+                {"forest": replace(root.forest, divisor=np.nextafter(root.forest.divisor, 0.0))},
+                {"rule": replace(root.rule, kind="score_at_least")},
+            ]
+        case _:
+            raise _Inapplicable
+    changed = replace(root, **changes[int(generator.integers(len(changes)))])
+    if isinstance(typed.root, Chain):
+        return replace(typed, root=replace(typed.root, predictor=changed))
+    return replace(typed, root=changed)
 
 
 def _t_step_order(typed: TypedModel, generator: Generator) -> TypedModel:
@@ -593,6 +686,7 @@ TYPED_KINDS: dict[str, Callable[[TypedModel, Generator], TypedModel]] = {
     "scaler or imputer": _t_preamble,
     "step order": _t_step_order,
     "class order": _t_classes,
+    "composition": _t_composition,
 }
 
 
@@ -613,7 +707,8 @@ def _file_mutant(one: Subject, kind: str, generator: Generator) -> Mutant | None
         FILE_KINDS[kind](model, generator)
     except (StopIteration, ValueError, IndexError):  # nothing of this kind in the file
         return None
-    return Mutant(kind, "file", model.SerializeToString(deterministic=True), one.emitted)
+    data = model.SerializeToString(deterministic=True)
+    return Mutant(kind, "file", data, one.emitted, _same_formula(data, one))
 
 
 def _typed_mutant(one: Subject, kind: str, generator: Generator) -> Mutant | None:
@@ -621,7 +716,39 @@ def _typed_mutant(one: Subject, kind: str, generator: Generator) -> Mutant | Non
         emitted = emit_onnx(TYPED_KINDS[kind](one.typed, generator))
     except (_Inapplicable, AttributeError, TypeError):  # nothing of this kind, or nothing that can be emitted
         return None
-    return Mutant(kind, "typed model", emitted.onnx, emitted)
+    return Mutant(kind, "typed model", emitted.onnx, emitted, _same_formula(emitted.onnx, one))
+
+
+def _same_formula(data: bytes, one: Subject) -> str:
+    """The argument that a file computes what the subject's own does, or nothing where there is none."""
+    try:
+        alike = _canonical(data) == _canonical(one.emitted.onnx)
+    except (IndexError, StopIteration, ValueError):  # too damaged to say
+        return ""
+    return "only names of inner values, or the order of two leaves that add the same, differ" if alike else ""
+
+
+def _canonical(data: bytes) -> bytes:
+    """The file with constants and values numbered as they come, and equal leaves of one node in one order."""
+    model = onnx.load_from_string(data)
+    for node in model.graph.node:
+        if node.op_type == "TreeEnsemble":
+            yes, no = _attribute(node, "nodes_truenodeids").ints, _attribute(node, "nodes_falsenodeids").ints
+            for place in range(len(yes)):
+                if yes[place] > no[place] and _equal_leaves(node, place):
+                    yes[place], no[place] = no[place], yes[place]
+    kept = {entry.name for entry in (*model.graph.input, *model.graph.output)}
+    names = [tensor.name for tensor in model.graph.initializer]
+    names += [name for node in model.graph.node for name in node.output]
+    numbered = {name: f"n{place}" for place, name in enumerate(names) if name not in kept}
+    for tensor in model.graph.initializer:
+        tensor.name = numbered[tensor.name]
+    for node in model.graph.node:
+        for part in (node.input, node.output):
+            for place, name in enumerate(part):
+                part[place] = numbered.get(name, name)
+    found: bytes = model.SerializeToString(deterministic=True)
+    return found
 
 
 def mutants(one: Subject, count: int, seed: int = 0) -> Iterator[Mutant]:
@@ -683,20 +810,24 @@ def table(count: int) -> tuple[list[str], int]:
         for mutant in mutants(one, each):
             row = tally[mutant.level, mutant.kind]
             row["mutants"] += 1
-            row["killed"] += not survives(one, mutant)
+            row["equivalent"] += bool(mutant.equivalent)
+            row["killed"] += not mutant.equivalent and not survives(one, mutant)
             for key, rows in sets.items():
                 row[key] += _noticed(original[key], mutant.onnx, rows) is not False
-    lines = [f"{'made in':<12} {'kind':<34} {'mutants':>8} {'walk':>8} {'random':>8} {'splits':>8}"]
+    lines = [_line("made in", "kind", "mutants", "alike", "refused", "random", "splits")]
     total: Counter[str] = Counter()
     for (level, kind), row in sorted(tally.items()):
         total += row
-        lines.append(
-            f"{level:<12} {kind:<34} {row['mutants']:>8} {row['killed']:>8} {row['random']:>8} {row['splits']:>8}"
-        )
-    lines.append(
-        f"{'all':<47} {total['mutants']:>8} {total['killed']:>8} {total['random']:>8} {total['splits']:>8}"
-    )
-    return lines, total["mutants"] - total["killed"]
+        lines.append(_line(level, kind, *(row[name] for name in _COLUMNS)))
+    lines.append(_line("all", "", *(total[name] for name in _COLUMNS)))
+    return lines, total["mutants"] - total["equivalent"] - total["killed"]
+
+
+_COLUMNS = ("mutants", "equivalent", "killed", "random", "splits")
+
+
+def _line(level: str, kind: str, *figures: object) -> str:
+    return f"{level:<12} {kind:<34}" + "".join(f"{figure!s:>9}" for figure in figures)
 
 
 if __name__ == "__main__":
