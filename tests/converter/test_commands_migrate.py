@@ -367,6 +367,7 @@ def test_the_plan_as_a_person_sees_it(host: MigratingHost):
         "would convert MODELS/EURUSD_a.pkl  EURUSD  DecisionTreeClassifier  proven  (LIBRARIES)\n"
         "refused       MODELS/bad.pkl       DP420\n"
         "              DP420 at byte 2: Attempted to load unsafe module: loading calls posix.system\n"
+        "              hint: HINT\n"
         "\n"
         "1 of 2 files would convert; nothing was changed\n"
     )
