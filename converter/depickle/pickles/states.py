@@ -3,7 +3,15 @@
 
 from __future__ import annotations
 
-__all__ = ["HONEST_KEYS", "SHADOWING_KEYS"]
+from importlib import resources
+
+__all__ = ["HONEST_KEYS", "METHOD_NAMES", "SHADOWING_KEYS"]
+
+#: Every method, private ones too, of the classes that a policy admits; written by scripts/generate_method_names.py.
+#: A trading system's own classes, which are never imported, may use these names for data.
+METHOD_NAMES = frozenset(
+    (resources.files(__package__) / "method_names.txt").read_text(encoding="ascii").split()
+)
 
 #: Methods of estimators, transformers, boosters and kernels; honest states hold fitted values and parameters.
 SHADOWING_KEYS = frozenset(
