@@ -142,7 +142,7 @@ def optional_array(owner: Record, name: str, *, length: int) -> FloatArray | Non
 def number(owner: Record, name: str, default: float | None = None) -> float:
     """A float or int attribute."""
     value = plain(owner.get(name, default))
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         raise wrong(owner, name, value, "a number")
     return float(value)
 
