@@ -32,10 +32,10 @@ class AnsweredOnce:
 
     def __init__(self, ask: Ask, sets: Sequence[Rows]) -> None:
         self._ask = ask
-        self._together = [rows for rows in sets if rows.size]
         self._ready: dict[bytes, ReferenceAnswers] = {}
+        self._together = sorted((rows for rows in sets if rows.size), key=lambda rows: rows.size)
         while len(self._together) > 1 and sum(rows.size for rows in self._together) > MAX_CELLS:
-            self._together.remove(max(self._together, key=lambda rows: rows.size))
+            self._together.pop()  # the largest
 
     def __call__(self, rows: Rows) -> ReferenceAnswers:
         """The original's answers to `rows`.

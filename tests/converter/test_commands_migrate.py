@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
@@ -402,15 +403,18 @@ def test_a_terminated_run_stops_its_worker_prints_its_rows_and_moves_nothing(tmp
     assert child.returncode == 1, talk
     rows = [json.loads(line) for line in answer.splitlines()]
     assert (rows[0]["code"], rows[-1]["summary"]["failed"]) == ("DP843", 1)
-    assert not Path(f"/proc/{worker}").exists()
     assert snapshot(host.models) == before
+    wait_for(lambda: not Path(f"/proc/{worker}").exists())  # at the latest when it finds that nobody asks any more
 
 
 def wait_for_a_child(pid: int) -> int:
-    deadline = time.monotonic() + 60
     children = Path(f"/proc/{pid}/task/{pid}/children")
-    while time.monotonic() < deadline:
-        if found := children.read_text().split():
-            return int(found[0])
+    wait_for(lambda: bool(children.read_text().split()))
+    return int(children.read_text().split()[0])
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
         time.sleep(0.02)
-    raise TimeoutError("no worker was started")
