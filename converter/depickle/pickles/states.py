@@ -38,4 +38,5 @@ HONEST_KEYS: dict[str, frozenset[str]] = {
     "sklearn.utils._metadata_requests.MetadataRequest": _REQUESTS,
     "sklearn.utils.metadata_routing.MetadataRequest": _REQUESTS,
     "sklearn.cluster._bisect_k_means._BisectingTree": frozenset({"score"}),
+    "sklearn.manifold._t_sne.TSNE": frozenset({"perplexity"}),
 }
