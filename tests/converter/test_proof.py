@@ -12,7 +12,7 @@ import lightgbm
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
@@ -272,12 +272,14 @@ def test_a_file_with_parts_that_no_model_has_is_refused(edit: Any) -> None:
     assert _refusal(subject("forest"), _edited(subject("forest"), edit)).code == "DP712"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_no_bytes_make_the_decoder_fail_otherwise(data: bytes) -> None:
     with pytest.raises(ParityError):
         subject("forest").prove(data)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_flipped_byte_of_a_small_model_passes_unseen(data: st.DataObject) -> None:
     one = subject("logistic regression")
@@ -325,6 +327,7 @@ def test_the_walk_of_a_large_forest_stays_below_a_fifth_of_a_second() -> None:
 _FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
 
+@settings(deadline=None)
 @given(_FINITE, st.integers(0, 2000))
 def test_a_distance_counts_the_doubles_in_between(start: float, steps: int) -> None:
     value = start
@@ -335,6 +338,7 @@ def test_a_distance_counts_the_doubles_in_between(start: float, steps: int) -> N
         assert int(ulp_distance(np.array([value]), np.array([start]))[0]) == steps
 
 
+@settings(deadline=None)
 @given(_FINITE, _FINITE, _FINITE)
 def test_distances_add_up_along_the_line(a: float, b: float, c: float) -> None:
     low, middle, high = (np.array([value]) for value in sorted((a, b, c)))
@@ -345,6 +349,7 @@ def test_distances_add_up_along_the_line(a: float, b: float, c: float) -> None:
     assert (whole == 0) == (low[0] == high[0])
 
 
+@settings(deadline=None)
 @given(_FINITE)
 def test_a_missing_answer_is_as_far_as_can_be_from_a_number(value: float) -> None:
     nan = np.array([np.nan])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import (
     AdaBoostClassifier,
@@ -232,6 +232,7 @@ def test_rows_are_the_same_for_the_same_seed(seed: int) -> None:
     assert [rows.digest for rows in twice[0].sets] == [rows.digest for rows in twice[1].sets]
 
 
+@settings(deadline=None)
 @given(
     st.floats(-1e6, 1e6).filter(lambda value: abs(value) > 1e-6),
     st.floats(-1e6, 1e6),
