@@ -9,7 +9,7 @@ describes the result.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from typing import Protocol
 
 from . import arrays
@@ -40,6 +40,9 @@ class Builder(Protocol):
 
     def claim(self, size: int) -> None:
         """Account for an array of `size` bytes."""
+
+    def given(self, items: Sized) -> None:
+        """Remember that `items` must not grow from here on."""
 
     def charge(self, size: int) -> None:
         """Account for `size` bytes that a rule copies; refuses a stream that copies without end."""

@@ -8,8 +8,7 @@ is memory corruption on load. Here only the states that numpy itself writes pass
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from typing import Protocol
 
 import numpy as np

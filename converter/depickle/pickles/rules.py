@@ -320,6 +320,13 @@ _TABLE: tuple[tuple[str, str, Severity, str, str], ...] = (
         "A KD or ball tree follows its index array and node ranges without looking.",
         _REEXPORT,
     ),
+    (
+        "DP460",
+        "Index out of bounds",
+        Severity.ERROR,
+        "pandas uses the codes of a MultiIndex as positions without looking.",
+        _REEXPORT,
+    ),
 )
 
 #: Rule by identifier.

@@ -19,6 +19,7 @@ __all__ = ["check_lightgbm", "check_xgboost"]
 _LIGHTGBM = "DP457"
 _XGBOOST = "DP458"
 _MAX_LEAVES = 1 << 20
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _MAX_FEATURES = 1 << 24
 _TREE_HEAD = re.compile(r"Tree=(\d{1,9})\n")
 _NUMBER = re.compile(r"-?\d{1,18}\Z", re.ASCII)
@@ -31,6 +32,8 @@ def check_lightgbm(record: Record) -> None:
         StructureError: DP457.
     """
     text = record.get("_handle", record.get("handle"))
+    if record.get("_handle") is not None and record.get("handle") is not None:
+        raise refuse(_LIGHTGBM, record, "it keeps two models, of which each release reads another")
     if text is None:
         return
     if not isinstance(text, str) or not text.startswith("tree\n"):
@@ -232,6 +235,8 @@ def _trees(record: Record, booster: object, groups: int | None = None) -> list[o
     if len(trees) != announced or len(info) != announced:
         raise refuse(_XGBOOST, record, f"{len(trees)} trees are present and {announced} announced")
     owners = _column(record, info, "tree_info")
+    if groups is not None and groups > 1 and len(owners) and int(owners.max()) + 1 != groups:
+        raise refuse(_XGBOOST, record, f"{groups} classes are stated and the trees know fewer or more")
     if len(owners) and (int(owners.min()) < 0 or (groups is not None and int(owners.max()) >= groups)):
         # Several targets in one model keep num_class at 0 and one group each.
         targets = int(owners.max()) + 1
@@ -275,8 +280,10 @@ def _xgboost_tree(record: Record, index: int, tree: object, features: int) -> No
         raise refuse(_XGBOOST, record, f"a field of tree {index} does not have {count} entries")
     if kinds.any():
         _check_categories(record, index, tree, kinds)
-    if np.isnan(thresholds).any():
-        raise refuse(_XGBOOST, record, f"tree {index} has a condition that is NaN")
+    if not (np.abs(thresholds) <= _FLOAT32_MAX).all():
+        raise refuse(_XGBOOST, record, f"tree {index} has a condition that is NaN or beyond 32 bits")
+    if len(default) and (int(default.min()) < 0 or int(default.max()) > 1):
+        raise refuse(_XGBOOST, record, f"a default direction of tree {index} is neither 0 nor 1")
     inner = left != -1
     if not np.array_equal(inner, right != -1):
         raise refuse(_XGBOOST, record, f"a node of tree {index} has one child")

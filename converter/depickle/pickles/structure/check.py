@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from ..graph import Record
 from .boosters import check_lightgbm, check_xgboost
 from .forests import NodeGraph, check_node_graphs
+from .indexes import check_multi_index
 from .matrices import check_lengths, check_linear, check_sparse, check_support_vectors
 from .neighbours import check_space_tree
 from .sklearn_trees import check_boosting, check_forest, tree_graph
@@ -46,6 +47,8 @@ def check_structure(records: Iterable[Record]) -> None:
                 check_lengths(record)
         elif module.startswith("scipy.sparse"):
             check_sparse(record)
+        elif name == "_new_Index":
+            check_multi_index(record)
         elif name == "Booster":
             if module.startswith("lightgbm."):
                 check_lightgbm(record)
