@@ -303,14 +303,15 @@ def _sentiment_parameters(function: FeatureFunction) -> tuple[bool, bool]:
 
 
 def _numbers(values: Sequence[object], names: tuple[str, ...]) -> FloatArray:
-    # Plain numbers, which is what nearly every row is made of, are checked and converted all at once: their sum is
-    # finite only if every one of them is. Whatever does not pass is looked at one by one.
+    # Plain numbers, which is what nearly every row is made of, are converted and checked all at once: the sum of
+    # squares is finite only if every one of them is. Whatever does not pass is looked at one by one.
     if _PLAIN.issuperset(map(type, values)):
         try:
-            if math.isfinite(sum(values)):  # type: ignore[arg-type]  # of the types just checked
-                return np.array(values, dtype=np.float64)
+            row = np.array(values, dtype=np.float64)
         except OverflowError:  # an integer past the float64 range
             return _numbers_one_by_one(values, names)
+        if math.isfinite(np.vdot(row, row)):  # vdot, since a sum warns where it overflows
+            return row
     return _numbers_one_by_one(values, names)
 
 
