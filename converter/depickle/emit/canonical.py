@@ -103,6 +103,7 @@ def rebuild(data: bytes, keep: int) -> Rebuilt:
         raise _refuse("functions, training, sparse or quantised tensors", "none of them")
     if len(graph.node) > MAX_NODES or len(graph.initializer) > MAX_NODES:
         raise _refuse(f"{len(graph.node)} nodes, {len(graph.initializer)} tensors", f"at most {MAX_NODES}")
+    _check_text(model)
     if len(graph.input) != 1:
         raise _refuse(f"{len(graph.input)} inputs", "one")
     _check_opsets(model)
@@ -123,6 +124,18 @@ def rebuild(data: bytes, keep: int) -> Rebuilt:
     wanted = [value.name for value in graph.output][:keep]
     order = _order(graph.node, makers, wanted)
     return _renamed(model, stored, order, wanted)
+
+
+def _check_text(model: ModelProto) -> None:
+    """protobuf hands text that is no UTF-8 over as bytes, and says nothing."""
+    graph = model.graph
+    names: list[object] = [entry.domain for entry in model.opset_import]
+    names += [value.name for values in (graph.input, graph.output, graph.initializer) for value in values]
+    for node in graph.node:
+        names += [node.op_type, node.domain, *node.input, *node.output]
+        names += [name for item in node.attribute for name in (item.name, item.ref_attr_name)]
+    if not all(isinstance(name, str) for name in names):
+        raise _refuse("a name that is no UTF-8", "text")
 
 
 def _check_opsets(model: ModelProto) -> None:

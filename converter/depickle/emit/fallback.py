@@ -55,8 +55,10 @@ from .emitting import EmittedModel
 from .fallback_classes import (
     HELPERS,
     NOT_RUNNABLE,
+    PARAMETERS_WRONG,
     PREDICTORS,
     SEARCHES,
+    SELECTORS,
     SILENTLY_WRONG,
     TRANSFORMERS,
     WRONG_LOSSES,
@@ -164,7 +166,11 @@ def read_fallback(estimator: Record, *, is_running: bool) -> FallbackModel:
     if task is None:
         raise _unlisted(last)
     head = steps[0] if steps else last
-    features = integer(head, "n_features_in_", low=1)
+    inner = head.get("estimator_")
+    if head.get("n_features_in_") is None and isinstance(inner, Record):
+        features = integer(inner, "n_features_in_", low=1)
+    else:
+        features = integer(head, "n_features_in_", low=1)
     classes: tuple[ClassLabel, ...] | None = None
     if task == "classifier":
         classes = _classes(last)
@@ -476,6 +482,8 @@ def _records(root: Record) -> Iterator[Record]:
             raise _unlisted(root)
         if isinstance(value, Record):
             yield value
+            if value.cls in SELECTORS:
+                continue
             waiting += [value.state, *value.args, *value.kwargs.values(), *(value.listitems or ())]
             waiting += list((value.dictitems or {}).values())
         elif isinstance(value, ListNode):
@@ -561,7 +569,8 @@ def _unlisted(record: Record) -> UnsupportedModelError:
 
 
 def _silently_wrong(record: Record) -> UnsupportedModelError:
-    reason = SILENTLY_WRONG.get(record.cls, "its thresholds, or its probabilities, are rounded to float32")
+    package = record.module.partition(".")[0]
+    reason = SILENTLY_WRONG.get(record.cls) or PARAMETERS_WRONG.get(record.cls) or PARAMETERS_WRONG[package]
     return UnsupportedModelError(
         "scikit-learn's converter is known to get this class wrong without saying so",
         code="DP643",

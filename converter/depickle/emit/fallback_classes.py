@@ -17,8 +17,10 @@ from depickle_runtime.record import Task
 __all__ = [
     "HELPERS",
     "NOT_RUNNABLE",
+    "PARAMETERS_WRONG",
     "PREDICTORS",
     "SEARCHES",
+    "SELECTORS",
     "SILENTLY_WRONG",
     "TRANSFORMERS",
     "WRONG_LOSSES",
@@ -49,7 +51,6 @@ PREDICTORS: Final[Mapping[str, Task]] = {
         _paths("ensemble._stacking", "StackingClassifier"),
         _paths("ensemble._bagging", "BaggingClassifier"),
         _paths("ensemble._weight_boosting", "AdaBoostClassifier"),
-        _paths("multiclass", "OneVsRestClassifier"),
     ),
     **_all(
         "regressor",
@@ -125,7 +126,9 @@ HELPERS: Final = frozenset(
 )
 """Parts of admitted estimators."""
 
-_ROUNDED = "its thresholds are stored as float32, so that rows next to a split change their leaf"
+_ROUNDED = (
+    "what stands in front of its splits is computed in float32, so that rows next to a split change sides"
+)
 
 SILENTLY_WRONG: Final[Mapping[str, str]] = {
     **dict.fromkeys(
@@ -142,7 +145,7 @@ SILENTLY_WRONG: Final[Mapping[str, str]] = {
     ),
     **dict.fromkeys(
         _paths("ensemble._forest", "ExtraTreesClassifier RandomForestClassifier"),
-        "ties between an even number of trees go to another class, and thresholds are stored as float32",
+        "votes are summed in float32, so that ties between trees go to another class",
     ),
     **dict.fromkeys(
         _paths(
@@ -158,6 +161,7 @@ SILENTLY_WRONG: Final[Mapping[str, str]] = {
         "the threshold is ignored",
     ),
     "sklearn.calibration.CalibratedClassifierCV": "calibration over a pipeline or over boosted trees is lost",
+    "sklearn.multiclass.OneVsRestClassifier": "it compares probabilities where the original compares distances",
     "sklearn.multiclass.OneVsOneClassifier": "it answers with the number of the class instead of its label",
 }
 """Class to what is wrong."""
@@ -180,4 +184,23 @@ NOT_RUNNABLE: Final[Mapping[str, str]] = {
 """Class to why the ONNX gate refuses whatever the converter makes of it."""
 
 WRONG_LOSSES: Final = frozenset(("log_loss", "modified_huber"))
-"""Losses of SGDClassifier whose probabilities, and so whose labels in compositions, come out differently."""
+"""Losses of SGDClassifier."""
+
+PARAMETERS_WRONG: Final[Mapping[str, str]] = {
+    "sklearn.linear_model._stochastic_gradient.SGDClassifier": (
+        "with this loss it compares probabilities, which saturate far from the training data"
+    ),
+    "sklearn.naive_bayes.BernoulliNB": "its threshold is no float32 number and is rounded",
+    "lightgbm": "doubles are compared as float32; bagged trees are summed instead of averaged; zeros are not missing",
+    "xgboost": "kinds of boosters that are not emitted here were not measured",
+}
+"""Class or package to what is wrong, where a parameter decides."""
+
+SELECTORS: Final = frozenset(
+    (
+        *_paths("feature_selection._rfe", "RFE RFECV"),
+        *_paths("feature_selection._from_model", "SelectFromModel"),
+        *_paths("feature_selection._sequential", "SequentialFeatureSelector"),
+    )
+)
+"""What these hold chose columns once and predicts nothing any more."""

@@ -38,10 +38,10 @@ FAR = 1_000.0
 UNKNOWN_REACH = 2.0**20
 """The largest |x| of a sampled row where nothing is known of the model: prices and rates, not volumes."""
 
-SAMPLED_TOLERANCE = 1e-5
+SAMPLED_TOLERANCE = 1e-4
 """Largest difference of probabilities, and of values relative to the largest one of the set.
 
-The float32 kernels of onnxruntime stay below 1e-6 on the models of docs/coverage.md.
+Kernels that compute in float32 stay below 1e-6; a power transform in float32 in front of a model reached 2e-5.
 """
 
 _POINTS = ("_fit_X", "X_fit_", "X_train_", "support_vectors_", "theta_", "means_", "quantiles_")
