@@ -7,6 +7,7 @@ import numpy as np
 
 from ..models.trees import constant_tree
 from ..models.types import Boosted
+from .category_sets import add_category_columns
 from .ensembles import EnsembleTree, add_ensemble, constant_ensemble_tree
 from .graph import Element, Graph
 from .interface import Heads
@@ -20,6 +21,7 @@ def emit_boosted(graph: Graph, x: str, model: Boosted) -> Heads:
     """`model` on `x` [N, F] of float64."""
     element: Element = model.precision
     x = _inputs(graph, x, model, element)
+    x, asking = add_category_columns(graph, x, model.trees, model.columns, element)
     width = len(model.baseline)
     trees = [
         constant_ensemble_tree(constant_tree([value]), float(value), column)
@@ -27,7 +29,7 @@ def emit_boosted(graph: Graph, x: str, model: Boosted) -> Heads:
     ]
     trees += [
         EnsembleTree(tree, tree.value[tree.is_leaf, 0], target)
-        for tree, target in zip(model.trees, model.target, strict=True)
+        for tree, target in zip(asking, model.target, strict=True)
     ]
     raw = add_ensemble(graph, x, trees, targets=width, element=element, comparison=model.comparison)
     if model.average is not None:

@@ -14,6 +14,7 @@ from ..models.types import (
     Branches,
     Clip,
     Divide,
+    Encode,
     Impute,
     Multiply,
     Products,
@@ -23,7 +24,7 @@ from ..models.types import (
     Transform,
 )
 from .graph import Graph
-from .links import join_columns
+from .links import join_columns, last_axis
 
 __all__ = ["emit_transforms"]
 
@@ -48,6 +49,8 @@ def emit_transforms(graph: Graph, x: str, steps: Sequence[Transform]) -> str:
                 x = _apply(graph, x, step.function)
             case Products():
                 x = _products(graph, x, step.terms)
+            case Encode():
+                x = _encode(graph, x, step)
             case Branches():
                 parts = [
                     emit_transforms(graph, _columns(graph, x, columns), inner)
@@ -80,6 +83,21 @@ def _missing(graph: Graph, x: str, step: Impute) -> str:
     if math.isnan(step.missing):
         return graph.add("IsNaN", x)
     return graph.add("Equal", x, graph.scalar(step.missing))
+
+
+def _encode(graph: Graph, x: str, step: Encode) -> str:
+    """The number of the category that a value equals; -1, where it equals none, becomes NaN."""
+    parts = []
+    for column, categories in step.encoded:
+        same = graph.add("Equal", _columns(graph, x, (column,)), graph.constant(categories, "float64"))
+        numbers = graph.constant(np.arange(len(categories)), "float64")
+        found = graph.add("Where", same, numbers, graph.scalar(-1.0))
+        number = graph.add("ReduceMax", found, last_axis(graph), keepdims=1)
+        unknown = graph.add("Equal", number, graph.scalar(-1.0))
+        parts.append(graph.add("Where", unknown, graph.scalar(math.nan), number))
+    if step.passed:
+        parts.append(_columns(graph, x, step.passed))
+    return join_columns(graph, parts)
 
 
 def _apply(graph: Graph, x: str, function: str) -> str:

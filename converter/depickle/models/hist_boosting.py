@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HistGradientBoosting of scikit-learn: double comparisons and a direction for missing values."""
+"""HistGradientBoosting of scikit-learn: double comparisons, sets of categories, a direction for missing values."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import numpy.typing as npt
 
 from ..pickles.graph import Array, ListNode, Record, plain
 from .attributes import array_of, class_labels, integer, members, records, table_of, text, unsupported, wrong
+from .categories import left_categories, read_categories
 from .interface import Context, ReadPredictor
 from .label_rules import argmax_of_two, certified_argmax
 from .trees import checked_tree
-from .types import Boosted, FloatArray, LabelRule, Link, Tree
+from .types import Boosted, Chain, FloatArray, LabelRule, Link, Tree
 
 __all__ = ["read_hist_gradient_boosting"]
 
@@ -24,19 +25,13 @@ def read_hist_gradient_boosting(record: Record, context: Context) -> ReadPredict
     """HistGradientBoostingClassifier and HistGradientBoostingRegressor.
 
     Raises:
-        UnsupportedModelError: DP603 for categorical features, DP602 or DP605 for malformed state.
+        UnsupportedModelError: DP603 for categories that are no numbers or were written before 1.4, DP602 or DP605 for malformed state.
     """
     version = context.version(record)
     classifier = record.name == "HistGradientBoostingClassifier"
     classes = class_labels(record, "classes_", record.get("classes_")) if classifier else None
     n_features = integer(record, "n_features_in_", low=1)
-    if record.get("is_categorical_") is not None or isinstance(record.get("_preprocessor"), Record):
-        raise unsupported(
-            record,
-            "Categorical features of HistGradientBoosting are not emitted yet",
-            found="categorical_features",
-            expected="numerical columns only",
-        )
+    encode = read_categories(record, n_features)
     baseline = _baseline(record)
     width = len(baseline)
     expected = 1 if classes is None or len(classes) == 2 else len(classes)
@@ -48,21 +43,23 @@ def read_hist_gradient_boosting(record: Record, context: Context) -> ReadPredict
         predictors = records(record, "_predictors", one) if isinstance(one, ListNode) else []
         if len(predictors) != width:
             raise wrong(record, "_predictors", one, f"{width} trees a round")
-        trees += [_tree(record, predictor, n_features) for predictor in predictors]
+        categorical = len(encode.encoded) if encode else 0
+        trees += [_tree(record, predictor, n_features, categorical) for predictor in predictors]
     link, rule = _decision(record, version, width, classifier=classifier)
     exact = rule is None or rule.exact
+    root = Boosted(
+        trees=tuple(trees),
+        target=tuple(range(width)) * len(rounds),
+        baseline=baseline,
+        columns=n_features,
+        link=link,
+        rule=rule,
+    )
     return ReadPredictor(
         task="classifier" if classifier else "regressor",
         classes=classes,
         n_features=n_features,
-        root=Boosted(
-            trees=tuple(trees),
-            target=tuple(range(width)) * len(rounds),
-            baseline=baseline,
-            columns=n_features,
-            link=link,
-            rule=rule,
-        ),
+        root=root if encode is None else Chain((encode,), root),
         ceiling="certified" if not exact or link == "exp" else "proven",
         reason=(
             "The label is a comparison of sums of leaves, added in the original's order"
@@ -70,7 +67,7 @@ def read_hist_gradient_boosting(record: Record, context: Context) -> ReadPredict
             else "The answer passes through exp; the sums before it are exact"
         ),
         allow_nan=True,
-        allow_infinite=True,
+        allow_infinite=encode is None,
         max_abs=None,
         family=record.name,
         decision_function=classifier,
@@ -91,26 +88,26 @@ def _baseline(record: Record) -> FloatArray:
     return np.array([float(scalar)])
 
 
-def _tree(owner: Record, predictor: Record, n_features: int) -> Tree:
+def _tree(owner: Record, predictor: Record, n_features: int, categorical: int) -> Tree:
     nodes: npt.NDArray[np.void] = table_of(predictor, "nodes")
     names = set(nodes.dtype.names or ())
     needed = {"value", "feature_idx", "num_threshold", "missing_go_to_left", "left", "right", "is_leaf"}
     if not needed <= names:
         raise wrong(predictor, "nodes", predictor.get("nodes"), "the node table of a histogram tree")
     leaves = nodes["is_leaf"] != 0
-    if "is_categorical" in names and bool((nodes["is_categorical"][~leaves] != 0).any()):
-        raise unsupported(
-            owner, "A categorical split without declared categories", expected="numerical splits"
-        )
+    sets = left_categories(owner, predictor, nodes, categorical)
+    threshold = nodes["num_threshold"].astype(np.float64)
+    threshold[list(sets)] = np.nan
     return checked_tree(
         owner.name,
         feature=nodes["feature_idx"],
-        threshold=nodes["num_threshold"],
+        threshold=threshold,
         left=np.where(leaves, -1, nodes["left"].astype(np.int64)),
         right=np.where(leaves, -1, nodes["right"].astype(np.int64)),
         missing_left=nodes["missing_go_to_left"] != 0,
         value=nodes["value"].reshape(-1, 1),
         n_features=n_features,
+        members=sets,
     )
 
 

@@ -21,6 +21,7 @@ from .types import (
     Chain,
     Clip,
     Divide,
+    Encode,
     Impute,
     InputFacts,
     Multiply,
@@ -217,6 +218,8 @@ def _bound(record: Record, steps: Sequence[Transform], limit: float | None) -> f
                     per_column = max(1.0, float(np.min(per_column)) ** (1.0 / max(degree, 1)) * shrink)
                 case Apply():
                     per_column = np.sqrt(per_column) * shrink if step.function == "Square" else per_column
+                case Encode(passed=passed):
+                    per_column = float(np.min(per_column)) if passed else math.inf
                 case Clip():
                     per_column = math.inf
                 case _:

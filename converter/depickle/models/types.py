@@ -26,6 +26,7 @@ __all__ = [
     "Clip",
     "Divide",
     "Elementwise",
+    "Encode",
     "FloatArray",
     "Forest",
     "HardVote",
@@ -270,8 +271,20 @@ class Branches:
     branches: tuple[tuple[tuple[int, ...], tuple[Transform, ...]], ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Encode:
+    """Categories as their numbers, then other columns as they are.
+
+    A value that equals the k-th category of its column becomes k; any other value, and a missing one, becomes NaN.
+    """
+
+    encoded: tuple[tuple[int, FloatArray], ...]
+    """Columns with their categories, increasing."""
+    passed: tuple[int, ...]
+
+
 Elementwise: TypeAlias = Union[Subtract, Divide, Multiply, Shift, Clip, Apply]  # noqa: UP007
-Transform: TypeAlias = Union[Elementwise, Impute, Select, Products, Branches]  # noqa: UP007
+Transform: TypeAlias = Union[Elementwise, Impute, Select, Products, Branches, Encode]  # noqa: UP007
 
 
 @dataclass(frozen=True, eq=False)

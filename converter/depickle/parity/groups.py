@@ -108,7 +108,18 @@ K_ZERO_THRESHOLD = float(np.float32(1e-35))
 """LightGBM sets what is no larger to 0 before its trees see it (include/LightGBM/meta.h)."""
 
 
+def _encoded(record: Record, preamble: Preamble) -> Preamble:
+    """Numbers of categories come first, of which no split is a threshold; then the other columns."""
+    value = record.get("is_categorical_")
+    mask = np.asarray(value.to_numpy(), dtype=np.bool_) if isinstance(value, Array) else np.empty(0, np.bool_)
+    if mask.shape != (preamble.columns,):
+        return preamble
+    return Preamble.beside([Preamble.unknown(int(mask.sum())), preamble.select(np.flatnonzero(~mask))])
+
+
 def _flushed(record: Record, preamble: Preamble, trees: tuple[SourceTree, ...]) -> Preamble | None:
+    if record.name.startswith("HistGradientBoosting") and isinstance(record.get("is_categorical_"), Array):
+        preamble = _encoded(record, preamble)
     widest = max((int(tree.feature.max(initial=-1)) for tree in trees), default=-1)
     if widest >= preamble.columns:
         return None

@@ -18,9 +18,11 @@ from .answers import (
     threshold_rule,
     two_classes,
 )
+from .categories import encoded_rows, sets_of
+from .category_sets import with_category_columns
 from .derivation import Derivation
 from .node_tables import constant_tree
-from .reading import items, labels, one_of, table, unreadable
+from .reading import integer, items, labels, one_of, table, unreadable
 from .spread import EXP_SPREAD, UNKNOWN, as_bound
 from .vocabulary import Answer, apply, trees
 
@@ -33,8 +35,7 @@ _FIELDS = ("value", "feature_idx", "num_threshold", "missing_go_to_left", "left"
 
 def expect_hist_boosting(owner: Record, rows: Expected, derive: Derivation) -> Answer:
     """HistGradientBoostingClassifier and HistGradientBoostingRegressor."""
-    if owner.get("is_categorical_") is not None or isinstance(owner.get("_preprocessor"), Record):
-        raise unreadable(owner, "is_categorical_", "numerical columns")
+    rows, sets = encoded_rows(owner, rows)
     classifier = owner.name == "HistGradientBoostingClassifier"
     baseline = _baseline(owner)
     width = len(baseline)
@@ -47,7 +48,8 @@ def expect_hist_boosting(owner: Record, rows: Expected, derive: Derivation) -> A
         for target, predictor in enumerate(one):
             if not isinstance(predictor, Record):
                 raise unreadable(owner, "_predictors", "trees")
-            found.append(_tree(predictor, target))
+            found.append(_tree(predictor, target, sets))
+    rows, found = with_category_columns(rows, found, integer(owner, "n_features_in_"))
     raw = trees(rows, found, targets=width)
     if not classifier:
         if one_of(owner, "loss", "poisson", "gamma"):
@@ -73,11 +75,9 @@ def _baseline(owner: Record) -> npt.NDArray[np.float64]:
     raise unreadable(owner, "_baseline_prediction", "numbers")
 
 
-def _tree(predictor: Record, target: int) -> ExpectedTree:
+def _tree(predictor: Record, target: int, sets: int) -> ExpectedTree:
     nodes = table(predictor, "nodes", _FIELDS)
     leaf = nodes["is_leaf"] != 0
-    if "is_categorical" in (nodes.dtype.names or ()) and bool((nodes["is_categorical"][~leaf] != 0).any()):
-        raise unreadable(predictor, "nodes", "numerical splits")
     return ExpectedTree(
         feature=nodes["feature_idx"].astype(np.int64),
         threshold=nodes["num_threshold"].astype(np.float64),
@@ -87,4 +87,5 @@ def _tree(predictor: Record, target: int) -> ExpectedTree:
         weight=nodes["value"].astype(np.float64),
         target=target,
         mode=MODE_LESS_OR_EQUAL,
+        members=sets_of(predictor, nodes, sets),
     )

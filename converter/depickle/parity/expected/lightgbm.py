@@ -24,6 +24,7 @@ from .answers import (
     threshold_rule,
     two_classes,
 )
+from .category_sets import with_category_columns
 from .node_tables import constant_tree
 from .reading import Labels, Writer, labels, record, unreadable
 from .spread import EXP_SPREAD, UNKNOWN, as_bound
@@ -77,7 +78,8 @@ def expect_lightgbm(owner: Record, rows: Expected, derive: Derivation) -> Answer
     kinds = _Kinds()
     for place, section in enumerate(used):
         found.append(_tree(owner, section, place % text.width, kinds))
-    raw = trees(_inputs(owner, rows, text, kinds), found, targets=text.width)
+    inputs, found = with_category_columns(_inputs(owner, rows, text, kinds), found, text.columns)
+    raw = trees(inputs, found, targets=text.width)
     if text.averaged:
         raw = apply("Div", raw, scalar(iterations))
     name, *options = text.header.get("objective", "").split()
