@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A backup is complete and compared before anything else moves; an original leaves only while it is the one copied."""
+"""A backup is complete and compared before anything moves; an original leaves only while it is the one copied."""
 
 from __future__ import annotations
 

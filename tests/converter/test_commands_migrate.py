@@ -404,7 +404,9 @@ def test_a_terminated_run_stops_its_worker_prints_its_rows_and_moves_nothing(tmp
     rows = [json.loads(line) for line in answer.splitlines()]
     assert (rows[0]["code"], rows[-1]["summary"]["failed"]) == ("DP843", 1)
     assert snapshot(host.models) == before
-    wait_for(lambda: not Path(f"/proc/{worker}").exists())  # at the latest when it finds that nobody asks any more
+    wait_for(
+        lambda: not Path(f"/proc/{worker}").exists()
+    )  # at the latest when it finds that nobody asks any more
 
 
 def wait_for_a_child(pid: int) -> int:
