@@ -247,12 +247,17 @@ def subject(name: str) -> Subject:
     return SUBJECTS[name](name)
 
 
-def answers(onnx: bytes, rows: Rows) -> dict[str, npt.NDArray[Any]]:
-    """Every output of an ONNX file on `rows`, one thread."""
+def opened(onnx: bytes) -> onnxruntime.InferenceSession:
+    """A session of one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+
+
+def answers(onnx: bytes | onnxruntime.InferenceSession, rows: Rows) -> dict[str, npt.NDArray[Any]]:
+    """Every output of an ONNX file, or of a session of it, on `rows`."""
+    session = opened(onnx) if isinstance(onnx, bytes) else onnx
     names = [output.name for output in session.get_outputs()]
     entry = session.get_inputs()[0]
     given = rows.astype(np.float32 if entry.type == "tensor(float)" else np.float64)

@@ -82,7 +82,7 @@ def _max_abs(record: Record, preamble: Preamble) -> Preamble:
 
 
 def _imputer(record: Record, preamble: Preamble) -> Preamble:
-    """A value that is present passes unchanged; a column without any is dropped; indicators come last."""
+    """A value that is present passes unchanged; a column without any is dropped; indicators, 0 for it, come last."""
     statistics = _vector(record, "statistics_", preamble)
     kept = preamble.select(np.flatnonzero(~np.isnan(statistics)))
     indicator = record.get("indicator_")
@@ -91,7 +91,7 @@ def _imputer(record: Record, preamble: Preamble) -> Preamble:
     features = indicator.get("features_")
     if not isinstance(features, Array):
         raise ValueError("features_ is no array")
-    return Preamble.beside([kept, Preamble.unknown(features.to_numpy().size)])
+    return Preamble.beside([kept, preamble.select(features.to_numpy()).then("multiply", 0.0)])
 
 
 def _selected(record: Record, preamble: Preamble) -> Preamble:
