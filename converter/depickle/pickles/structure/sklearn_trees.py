@@ -63,6 +63,19 @@ def tree_graph(record: Record) -> NodeGraph:
     return NodeGraph(record, rule, left[inner], right[inner], inner, feature, threshold, n_features, depth)
 
 
+_UNCHECKED = frozenset(
+    {
+        "AdaBoost",
+        "Bagging",
+        "ExtraTrees",
+        "GradientBoosting",
+        "IsolationForest",
+        "RandomForest",
+        "RandomTreesEmbedding",
+    }
+)
+
+
 def _members(value: Value) -> list[Value]:
     if isinstance(value, ListNode):
         return value.items
@@ -74,7 +87,8 @@ def _members(value: Value) -> list[Value]:
 def check_forest(record: Record) -> None:
     """A tree estimator or an ensemble: every tree inside takes as many features as the estimator checks for.
 
-    An ensemble checks the width of a row once and hands it to its trees unchecked.
+    The ensembles of `_UNCHECKED` look at the width of a row once and hand it to their trees as it is. All others
+    (voting, stacking, chains …) ask their members' public methods, and each member checks for itself.
 
     Raises:
         StructureError: DP451.
@@ -90,6 +104,8 @@ def check_forest(record: Record) -> None:
         outputs = optional_integer(rule, record, "n_outputs_", 1, 1 << 20)
         if outputs is not None and (len(tree.args) < 3 or tree.args[2] != outputs):
             raise refuse(rule, record, "its tree has another number of outputs")
+    if record.name.removesuffix("Classifier").removesuffix("Regressor") not in _UNCHECKED:
+        return
     subsets = record.get("estimators_features_")
     for index, member in enumerate(_members(record.get("estimators_"))):
         if not isinstance(member, Record):
