@@ -132,7 +132,7 @@ class Converter:
         return worker
 
     def _converting_worker(self, environment: WorkerEnvironment) -> ConvertingWorker:
-        """Started only for a model that needs it: its imports take as long again as those of a plain worker."""
+        """Started only for a model that needs it; it answers as well, so that no second one is needed."""
         if self._converting is None or self._converting.closed:
             self._converting = self._stack.enter_context(open_converting_worker(environment))
         return self._converting

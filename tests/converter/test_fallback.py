@@ -61,6 +61,7 @@ from .fallback_kit import (
     signs,
     source,
 )
+from .worker_kit import Use, Vetted
 
 
 @pytest.fixture(scope="module")
@@ -286,6 +287,15 @@ def test_forged_numbers_are_found_out(monkeypatch: pytest.MonkeyPatch, tmp_path:
     with Converter(SAMPLED) as lied_to, pytest.raises(ParityError) as refusal:
         converted(lied_to, model, tmp_path)
     assert refusal.value.code == "DP650"
+
+
+def test_a_stream_that_looks_at_files_while_it_is_converted_ends_its_child(worker: ConvertingWorker) -> None:
+    assert worker.confinement()["seccomp"] == "allowlist"
+    hostile = Vetted(b"\x80\x04cposix\nlistdir\n\x8c\x01/\x85R.", "pickle", (Use("posix", "listdir"),))
+    with pytest.raises(SandboxError) as refusal:
+        worker.convert(hostile, (), columns=COLUMNS, dtype="float64")
+    assert refusal.value.code == "DP507"
+    assert "os.listdir" in refusal.value.found
 
 
 # ---- hostile ONNX ------------------------------------------------------------------------------------------------
