@@ -119,8 +119,8 @@ def test_a_linear_model_behind_a_polynomial_is_certified() -> None:
     assert outcome.certified > 0.99
 
 
-@pytest.mark.parametrize("function", [np.log1p, np.exp, np.sqrt, np.tanh])
-def test_functions_whose_last_bit_is_not_defined_are_refused(function: Any) -> None:
+@pytest.mark.parametrize("function", [np.log1p, np.exp, np.tanh])
+def test_functions_whose_last_bit_is_not_defined_are_refused_in_front_of_trees(function: Any) -> None:
     X, y = make_data((0, 1))
     live = make_pipeline(FunctionTransformer(function), DecisionTreeClassifier()).fit(np.abs(X) % 8, y)
     with pytest.raises(UnsupportedModelError) as refusal:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from depickle_runtime.record import InputContract, OutputNames
 
 from ..errors import UnsupportedModelError
+from ..models.dense_types import Network
 from ..models.types import (
     Averaged,
     Boosted,
@@ -28,6 +29,7 @@ from ..models.types import (
     TypedModel,
 )
 from .boosted import emit_boosted
+from .certain import Rows, emit_steps, held_back
 from .compositions import (
     emit_averaged,
     emit_calibrated,
@@ -41,7 +43,7 @@ from .forests import emit_forest
 from .graph import Element, Graph
 from .interface import Heads
 from .linear import emit_linear
-from .preamble import emit_transforms
+from .networks import emit_linear_behind, emit_network
 from .spread import Spread
 
 __all__ = ["EmittedModel", "emit_onnx"]
@@ -111,8 +113,8 @@ def emit_onnx(model: TypedModel) -> EmittedModel:
 def emit_predictor(graph: Graph, x: str, predictor: Predictor) -> Heads:
     """Append `predictor` to `graph`, on `x` [N, F] of float64."""
     match predictor:
-        case Chain():
-            return emit_predictor(graph, emit_transforms(graph, x, predictor.steps), predictor.predictor)
+        case Chain() | Network():
+            return _emit_rows(graph, Rows(x), predictor)
         case Forest():
             return emit_forest(graph, x, predictor)
         case Boosted():
@@ -135,6 +137,21 @@ def emit_predictor(graph: Graph, x: str, predictor: Predictor) -> Heads:
             return emit_stacked(graph, x, predictor, emit_predictor, _emit_final)
         case _:
             assert_never(predictor)
+
+
+def _emit_rows(graph: Graph, rows: Rows, predictor: Predictor) -> Heads:
+    """`predictor` on rows of which not everything is certain."""
+    if isinstance(predictor, Chain):
+        behind = emit_steps(graph, rows, predictor.steps)
+        heads = _emit_rows(graph, replace(behind, known=()), predictor.predictor)
+        return held_back(graph, heads, behind.known)
+    if isinstance(predictor, Network):
+        return emit_network(graph, rows, predictor)
+    if rows.error is None:
+        return emit_predictor(graph, rows.value, predictor)
+    if isinstance(predictor, Linear):
+        return emit_linear_behind(graph, rows, predictor)
+    raise TypeError(f"the reader admitted {type(predictor).__name__} behind values that are not exact")
 
 
 def _emit_final(graph: Graph, x: str, predictor: Predictor, error: Spread) -> Heads:

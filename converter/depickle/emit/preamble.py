@@ -9,6 +9,7 @@ from typing import assert_never
 
 import numpy as np
 
+from ..models.dense_types import Affine, Binarize, Categories, Digitize, Function
 from ..models.types import (
     Apply,
     Branches,
@@ -57,6 +58,8 @@ def emit_transforms(graph: Graph, x: str, steps: Sequence[Transform]) -> str:
                     for columns, inner in step.branches
                 ]
                 x = join_columns(graph, parts)
+            case Affine() | Function() | Categories() | Digitize() | Binarize():
+                raise TypeError("emit_steps keeps the bounds of this transformer")
             case _:
                 assert_never(step)
     return x
@@ -103,6 +106,8 @@ def _encode(graph: Graph, x: str, step: Encode) -> str:
 def _apply(graph: Graph, x: str, function: str) -> str:
     if function == "Square":
         return graph.add("Mul", x, x)
+    if function == "Sign":  # numpy leaves NaN alone
+        return graph.add("Where", graph.add("IsNaN", x), x, graph.add("Sign", x))
     return graph.add(function, x)
 
 

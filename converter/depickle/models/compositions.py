@@ -23,6 +23,7 @@ from .attributes import (
     unsupported,
     wrong,
 )
+from .dense_types import Network
 from .forests import FLOAT32_MAX
 from .interface import Context, ReadPredictor
 from .label_rules import DOUBLE_BAND
@@ -516,6 +517,8 @@ def has_probabilities(root: Predictor) -> bool:
             return has_probabilities(root.predictor)
         case Forest():
             return root.rule is not None
+        case Network():
+            return root.classes > 0
         case Boosted() | Linear():
             return root.link not in ("none", "identity", "exp", "signed_square")
         case Averaged():

@@ -72,6 +72,8 @@ class ReadTransform:
     family: str
     removes_nan: bool = False
     """No NaN comes out."""
+    sparse: bool = False
+    """The original hands a sparse matrix on, with which some of its steps compute differently."""
 
 
 PredictorReader: TypeAlias = Callable[[Record, Context], ReadPredictor]

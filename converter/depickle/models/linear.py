@@ -11,6 +11,7 @@ from .interface import Context, ReadPredictor
 from .types import ClassLabel, FloatArray, LabelRule, Linear, Link
 
 __all__ = [
+    "read_discriminant",
     "read_linear_classifier",
     "read_linear_regressor",
     "read_logistic_regression",
@@ -114,6 +115,12 @@ def read_logistic_regression(record: Record, context: Context) -> ReadPredictor:
 def read_linear_classifier(record: Record, context: Context) -> ReadPredictor:
     """LinearSVC, RidgeClassifier, Perceptron, PassiveAggressiveClassifier: labels and decision values only."""
     return _classifier(record, "none")
+
+
+def read_discriminant(record: Record, context: Context) -> ReadPredictor:
+    """LinearDiscriminantAnalysis: a linear model, whatever its solver."""
+    binary = len(class_labels(record, "classes_", record.get("classes_"))) == 2
+    return _classifier(record, "logistic" if binary else "softmax")
 
 
 def read_sgd_classifier(record: Record, context: Context) -> ReadPredictor:

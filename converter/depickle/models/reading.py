@@ -13,6 +13,8 @@ import numpy as np
 from ..errors import UnsupportedModelError
 from ..pickles.graph import Array, Record, TupleNode, Value, plain
 from .attributes import describe, members, unsupported, wrong
+from .certainty import ends_inexact, is_conditional, takes_inexact
+from .dense_types import Affine, Binarize, Categories, Digitize, Function, Network
 from .interface import MAX_NESTING, Context, ReadPredictor, ReadTransform
 from .registry import PREDICTORS, TRANSFORMS
 from .types import (
@@ -22,8 +24,10 @@ from .types import (
     Clip,
     Divide,
     Encode,
+    Forest,
     Impute,
     InputFacts,
+    Linear,
     Multiply,
     Products,
     Select,
@@ -161,6 +165,7 @@ def _chained(
     for step in reversed(transforms):
         allow_nan = step.allow_nan and (step.removes_nan or allow_nan)
     steps = tuple(step for part in transforms for step in part.steps)
+    found = _conditioned(record, transforms, steps, found)
     return replace(
         found,
         n_features=columns,
@@ -170,6 +175,53 @@ def _chained(
         max_abs=_bound(record, steps, found.max_abs),
         family=f"Pipeline({', '.join([*(part.family for part in transforms), found.family])})",
     )
+
+
+_DENSE_ALIKE = (Linear, Network, Forest)
+"""Predictors that answer the same for a sparse matrix as for the dense one; XGBoost takes its zeros for missing."""
+
+
+def _conditioned(
+    record: Record, transforms: Sequence[ReadTransform], steps: tuple[Transform, ...], found: ReadPredictor
+) -> ReadPredictor:
+    """`found` behind `steps`: what is certain of it where they are not exact, or refuse rows.
+
+    Raises:
+        UnsupportedModelError: DP603 where no bound or no flag would reach the answer.
+    """
+    if any(part.sparse for part in transforms[:-1]) or (
+        any(part.sparse for part in transforms) and not isinstance(found.root, _DENSE_ALIKE)
+    ):
+        raise unsupported(
+            record,
+            "What follows an encoder with sparse output computes differently on it",
+            found="sparse output",
+            expected="sparse_output=False, or a linear model, network or forest right behind it",
+        )
+    if ends_inexact(record, steps):
+        if not takes_inexact(record, found.root):
+            raise unsupported(
+                record,
+                "This model would decide on values that are not exact, and no margin covers it",
+                found=found.family,
+                expected="a linear model or a network behind projections and logarithms",
+            )
+        found = replace(found, ceiling="certified", exact_probabilities=False)
+    if is_conditional(steps):
+        if found.task != "classifier":
+            raise unsupported(
+                record,
+                "The original raises on some rows, and a regressor has no margin to say so",
+                found="handle_unknown='error', or a function that is not defined everywhere",
+                expected="handle_unknown='ignore' or 'use_encoded_value'",
+            )
+        found = replace(
+            found,
+            ceiling="certified",
+            exact_probabilities=False,
+            reason="The original raises on values that it never saw or has no result for: rows not certified",
+        )
+    return found
 
 
 _PARTS = {"sklearn.pipeline.Pipeline": "steps", "sklearn.pipeline.FeatureUnion": "transformer_list"}
@@ -220,8 +272,20 @@ def _bound(record: Record, steps: Sequence[Transform], limit: float | None) -> f
                     per_column = np.sqrt(per_column) * shrink if step.function == "Square" else per_column
                 case Encode(passed=passed):
                     per_column = float(np.min(per_column)) if passed else math.inf
-                case Clip():
+                case Function(name="sqrt"):
+                    per_column = per_column * per_column * shrink
+                case Function():
+                    # Where it is not finite the row is not certified; but it must not pass a narrower limit either.
+                    if float(np.min(per_column)) < 2.0**1000:
+                        raise unsupported(
+                            record, "A function that may leave the float32 range", found=step.name
+                        )
                     per_column = math.inf
+                case Clip() | Binarize() | Digitize() | Categories():
+                    per_column = math.inf
+                case Affine():
+                    reach = np.maximum(np.abs(step.weights).sum(axis=0), 1.0)
+                    per_column = float(np.min((per_column - step.size) / reach)) * shrink
                 case _:
                     assert_never(step)
     bound = float(np.min(per_column))

@@ -16,17 +16,20 @@ from .compositions import (
     read_tuned_threshold,
     read_voting,
 )
+from .encoders import read_binarizer, read_bins, read_one_hot_encoder, read_ordinal_encoder
 from .forests import read_forest, read_tree
 from .gradient_boosting import read_gradient_boosting
 from .hist_boosting import read_hist_gradient_boosting
 from .interface import PredictorReader, TransformReader
 from .lightgbm import read_lightgbm
 from .linear import (
+    read_discriminant,
     read_linear_classifier,
     read_linear_regressor,
     read_logistic_regression,
     read_sgd_classifier,
 )
+from .networks import read_network
 from .preprocessing import (
     read_imputer,
     read_max_abs_scaler,
@@ -37,6 +40,7 @@ from .preprocessing import (
     read_supported,
     read_univariate_selector,
 )
+from .projections import read_pca, read_truncated_svd
 from .unions import (
     read_column_transformer,
     read_feature_union,
@@ -78,6 +82,9 @@ PREDICTORS: Mapping[str, PredictorReader] = {
     "sklearn.linear_model._perceptron.Perceptron": read_linear_classifier,
     "sklearn.linear_model._passive_aggressive.PassiveAggressiveClassifier": read_linear_classifier,
     "sklearn.linear_model._stochastic_gradient.SGDClassifier": read_sgd_classifier,
+    "sklearn.discriminant_analysis.LinearDiscriminantAnalysis": read_discriminant,
+    "sklearn.neural_network._multilayer_perceptron.MLPClassifier": read_network,
+    "sklearn.neural_network._multilayer_perceptron.MLPRegressor": read_network,
     "sklearn.svm._classes.LinearSVC": read_linear_classifier,
     "sklearn.svm._classes.LinearSVR": read_linear_regressor,
     "sklearn.linear_model._base.LinearRegression": read_linear_regressor,
@@ -112,6 +119,13 @@ TRANSFORMS: Mapping[str, TransformReader] = {
     "sklearn.preprocessing._data.RobustScaler": read_robust_scaler,
     "sklearn.preprocessing._data.MinMaxScaler": read_min_max_scaler,
     "sklearn.preprocessing._data.MaxAbsScaler": read_max_abs_scaler,
+    "sklearn.preprocessing._data.Binarizer": read_binarizer,
+    "sklearn.preprocessing._discretization.KBinsDiscretizer": read_bins,
+    "sklearn.preprocessing._encoders.OneHotEncoder": read_one_hot_encoder,
+    "sklearn.preprocessing._encoders.OrdinalEncoder": read_ordinal_encoder,
+    "sklearn.decomposition._pca.PCA": read_pca,
+    "sklearn.decomposition._incremental_pca.IncrementalPCA": read_pca,
+    "sklearn.decomposition._truncated_svd.TruncatedSVD": read_truncated_svd,
     "sklearn.impute._base.SimpleImputer": read_imputer,
     "sklearn.feature_selection._variance_threshold.VarianceThreshold": read_selector,
     "sklearn.feature_selection._univariate_selection.SelectKBest": read_univariate_selector,

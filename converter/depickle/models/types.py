@@ -15,6 +15,8 @@ from typing import Literal, TypeAlias, Union
 import numpy as np
 import numpy.typing as npt
 
+from .dense_types import Affine, Binarize, Categories, Digitize, Function, Network
+
 __all__ = [
     "Apply",
     "Averaged",
@@ -254,7 +256,7 @@ class Select:
 class Apply:
     """A function of each value alone that IEEE arithmetic defines to the last bit."""
 
-    function: Literal["Abs", "Neg", "Square"]
+    function: Literal["Abs", "Neg", "Square", "Sign", "Floor", "Ceil", "Round"]
 
 
 @dataclass(frozen=True)
@@ -284,7 +286,10 @@ class Encode:
 
 
 Elementwise: TypeAlias = Union[Subtract, Divide, Multiply, Shift, Clip, Apply]  # noqa: UP007
-Transform: TypeAlias = Union[Elementwise, Impute, Select, Products, Branches, Encode]  # noqa: UP007
+Conditional: TypeAlias = Union[Affine, Function, Categories, Digitize, Binarize]  # noqa: UP007
+Transform: TypeAlias = Union[  # noqa: UP007
+    Elementwise, Impute, Select, Products, Branches, Encode, Conditional
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -403,7 +408,7 @@ class Stacked:
 Composition: TypeAlias = Union[  # noqa: UP007
     Averaged, HardVote, TreeVotes, Calibrated, Thresholded, OneVsRest, Stacked
 ]
-Predictor: TypeAlias = Union[Forest, Boosted, Linear, Chain, Composition]  # noqa: UP007
+Predictor: TypeAlias = Union[Forest, Boosted, Linear, Network, Chain, Composition]  # noqa: UP007
 
 
 @dataclass(frozen=True)
@@ -473,5 +478,5 @@ def walk_predictors(root: Predictor) -> Iterator[Predictor]:
                 yield from walk_predictors(member.predictor)
             if isinstance(root, Stacked):
                 yield from walk_predictors(root.final)
-        case Forest() | Boosted() | Linear():
+        case Forest() | Boosted() | Linear() | Network():
             return

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain, combinations, combinations_with_replacement
 from typing import Literal
 
 from ..pickles.graph import Array, DictNode, GlobalRef, Record, TupleNode, Value, plain
 from .attributes import array_of, boolean, integer, members, unsupported, wrong
+from .dense_types import Function, FunctionName
 from .interface import Context, ReadTransform
 from .types import Apply, Branches, Products, Transform
 
@@ -22,13 +24,28 @@ __all__ = [
 MAX_TERMS = 10_000  # columns that PolynomialFeatures may make
 MAX_DEGREE = 12
 
-# Exact, and finite for finite input: behind sqrt or 1/x an original may raise on a row that we would answer.
-_FUNCTIONS: dict[str, Literal["Abs", "Neg", "Square"]] = {
+# Exact, and finite for finite input. The others are not finite everywhere, and most of them not exact.
+_FUNCTIONS: dict[str, Literal["Abs", "Neg", "Square", "Sign", "Floor", "Ceil", "Round"]] = {
     "abs": "Abs",
     "absolute": "Abs",
     "fabs": "Abs",
     "negative": "Neg",
     "square": "Square",
+    "sign": "Sign",
+    "floor": "Floor",
+    "ceil": "Ceil",
+    "rint": "Round",
+}
+_CONDITIONAL: dict[str, FunctionName] = {
+    "sqrt": "sqrt",
+    "reciprocal": "reciprocal",
+    "exp": "exp",
+    "expm1": "expm1",
+    "log": "log",
+    "log1p": "log1p",
+    "log2": "log2",
+    "log10": "log10",
+    "tanh": "tanh",
 }
 
 
@@ -55,7 +72,19 @@ def read_transformer_pipeline(record: Record, columns: int, context: Context) ->
         allow_nan=allow_nan,
         family=f"Pipeline({', '.join(part.family for part in parts)})",
         removes_nan=any(part.removes_nan for part in parts),
+        sparse=_sparse_chain(record, parts),
     )
+
+
+def _sparse_chain(record: Record, parts: list[ReadTransform]) -> bool:
+    if any(part.sparse for part in parts[:-1]):
+        raise unsupported(
+            record,
+            "A transformer behind sparse output computes differently on it",
+            found="sparse output",
+            expected="sparse_output=False",
+        )
+    return bool(parts) and parts[-1].sparse
 
 
 def read_column_transformer(record: Record, columns: int, context: Context) -> ReadTransform:
@@ -88,7 +117,7 @@ def read_column_transformer(record: Record, columns: int, context: Context) -> R
             branches.append((chosen, None))
         else:
             raise wrong(record, "transformers_", part, "a transformer, 'passthrough' or 'drop'")
-    return _joined(record, branches)
+    return replace(_joined(record, branches), sparse=False)  # sparse_output_ says that it was made dense
 
 
 def read_feature_union(record: Record, columns: int, context: Context) -> ReadTransform:
@@ -141,6 +170,7 @@ def _joined(record: Record, branches: list[tuple[tuple[int, ...], ReadTransform 
         allow_nan=all(part.allow_nan for part in parts),
         family=f"{record.name}({', '.join(dict.fromkeys(part.family for part in parts))})",
         removes_nan=all(part is not None and part.removes_nan for _, part in branches),
+        sparse=any(part.sparse for part in parts),
     )
 
 
@@ -167,11 +197,12 @@ def read_polynomial(record: Record, columns: int, context: Context) -> ReadTrans
 
 
 def read_function_transformer(record: Record, columns: int, context: Context) -> ReadTransform:
-    """FunctionTransformer of nothing, or of a numpy function that IEEE arithmetic defines exactly.
+    """FunctionTransformer of nothing, or of a numpy function of each value.
+
+    exp, log and kin differ between libraries in the last bit: only models that bound their answers may follow them.
 
     Raises:
-        UnsupportedModelError: DP603 for other functions: exp, log and kin differ between libraries in the last bit,
-            and trees behind them would branch on it.
+        UnsupportedModelError: DP603 for other functions and for arguments.
     """
     function = record.get("func")
     if record.get("kw_args") is not None and not _empty(record.get("kw_args")):
@@ -179,11 +210,14 @@ def read_function_transformer(record: Record, columns: int, context: Context) ->
     if function is None:
         return ReadTransform((), columns, allow_nan=not _validates(record), family=record.name)
     name = _function_name(function)
-    if name not in _FUNCTIONS:
-        raise unsupported(
-            record, "This function is not emitted", found=name or "?", expected=", ".join(_FUNCTIONS)
-        )
-    step = Apply(_FUNCTIONS[name])
+    step: Transform
+    if name in _FUNCTIONS:
+        step = Apply(_FUNCTIONS[name])
+    elif name in _CONDITIONAL:
+        step = Function(_CONDITIONAL[name])
+    else:
+        known = ", ".join([*_FUNCTIONS, *_CONDITIONAL])
+        raise unsupported(record, "This function is not emitted", found=name or "?", expected=known)
     return ReadTransform((step,), columns, allow_nan=not _validates(record), family=record.name)
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 
 from ...pickles.graph import Record, TupleNode, plain
 from ..walk import Expected
+from .inexact import conditions, hold_back
 from .lightgbm import lightgbm_columns
+from .not_derived import NotDerivedError
 from .reading import Writer, integer, items, record, records, unreadable, version
 from .vocabulary import Answer
 from .xgboost import xgboost_columns
@@ -17,10 +19,6 @@ __all__ = ["Derivation", "Family", "NotDerivedError", "Transformer", "steps", "w
 
 MAX_NESTING = 24
 """Compositions within compositions; the typed model allows fewer."""
-
-
-class NotDerivedError(Exception):
-    """A class has no derivation here; `expect_model` turns this into None."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +53,12 @@ class Derivation:
         inner = replace(self, depth=self.depth + 1)
         if owner.cls == "sklearn.pipeline.Pipeline":
             *before, last = steps(owner)
-            if before:
-                rows, _ = inner.transformed(before, rows, width_of(before[0]))
-            return inner.answer(last, rows)
+            if not before:
+                return inner.answer(last, rows)
+            outside = conditions(rows)  # those are for the composition around to hold back
+            rows, _ = inner.transformed(before, rows, width_of(before[0]))
+            own = [flag for flag in conditions(rows) if flag not in outside]
+            return hold_back(inner.answer(last, rows), own)
         family = self.families.get(owner.cls)
         if family is None:
             raise NotDerivedError(owner.cls)

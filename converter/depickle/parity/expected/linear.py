@@ -17,7 +17,15 @@ from .reading import array, integer, labels, one_of, text, unreadable
 from .spread import EXP_SPREAD, UNKNOWN, as_bound, scaled, total
 from .vocabulary import Answer, Spread, apply, constant, scalar, squeeze
 
-__all__ = ["LINEAR_CLASSIFIERS", "LINEAR_REGRESSORS", "LOGISTIC", "expect_linear", "expect_linear_model"]
+__all__ = [
+    "LINEAR_CLASSIFIERS",
+    "LINEAR_REGRESSORS",
+    "LOGISTIC",
+    "expect_linear",
+    "expect_linear_model",
+    "linear_parameters",
+    "linear_probabilities",
+]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -31,6 +39,7 @@ LINEAR_CLASSIFIERS = {
     "sklearn.linear_model._perceptron.Perceptron",
     "sklearn.linear_model._passive_aggressive.PassiveAggressiveClassifier",
     "sklearn.linear_model._stochastic_gradient.SGDClassifier",
+    "sklearn.discriminant_analysis.LinearDiscriminantAnalysis",
     "sklearn.svm._classes.LinearSVC",
 }
 LINEAR_REGRESSORS = {
@@ -59,7 +68,7 @@ def expect_linear_model(owner: Record, rows: Expected, derive: Derivation, input
     Raises:
         NotDerivedError: where `owner` is no linear model.
     """
-    weights, intercept = _parameters(owner)
+    weights, intercept = linear_parameters(owner)
     raw = apply("Add", apply("MatMul", rows, constant(weights.T)), constant(intercept))
     width = len(weights)
     if owner.cls in LINEAR_REGRESSORS:
@@ -84,7 +93,7 @@ def expect_linear_model(owner: Record, rows: Expected, derive: Derivation, input
     return Answer(
         labels=known,
         index=index,
-        probabilities=_probabilities(owner, raw, width, derive),
+        probabilities=linear_probabilities(owner, raw, width, derive),
         scores=raw,
         margin=lead(raw, width),
         bound=bound,
@@ -94,7 +103,7 @@ def expect_linear_model(owner: Record, rows: Expected, derive: Derivation, input
     )
 
 
-def _parameters(owner: Record) -> tuple[FloatArray, FloatArray]:
+def linear_parameters(owner: Record) -> tuple[FloatArray, FloatArray]:
     """``coef_`` as [K, F] and ``intercept_`` as [K]."""
     if owner.cls not in LOGISTIC | LINEAR_CLASSIFIERS | LINEAR_REGRESSORS:
         raise NotDerivedError(owner.cls)
@@ -115,8 +124,11 @@ def _parameters(owner: Record) -> tuple[FloatArray, FloatArray]:
     return weights, np.repeat(intercept, len(weights)) if intercept.size < len(weights) else intercept
 
 
-def _probabilities(owner: Record, raw: Expected, width: int, derive: Derivation) -> Expected | None:
+def linear_probabilities(owner: Record, raw: Expected, width: int, derive: Derivation) -> Expected | None:
+    """What ``predict_proba`` makes of the scores, or None where the class has none."""
     binary = width == 1
+    if owner.name == "LinearDiscriminantAnalysis":
+        return two_classes(logistic(raw)) if binary else soft_max(raw, width)
     if owner.cls in LOGISTIC:
         separate = _is_separate(owner, binary, derive.version(owner))
     elif owner.name == "SGDClassifier" and one_of(owner, "loss", "log_loss", "log"):

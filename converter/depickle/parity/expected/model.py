@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,17 +12,20 @@ from ...pickles.graph import Record
 from ..walk import Expected
 from .compositions import expect_bagging, expect_search, expect_stacking, expect_voting
 from .decisions import expect_adaboost, expect_calibrated, expect_one_vs_rest, expect_threshold
+from .dense import NETWORKS, PROJECTIONS, expect_linear_anywhere, expect_network
 from .derivation import Derivation, Family, NotDerivedError, width_of
+from .encoders import ENCODERS
 from .forests import expect_forest, expect_tree
 from .gradient_boosting import expect_gradient_boosting
 from .hist_boosting import expect_hist_boosting
+from .inexact import error_of
 from .lightgbm import expect_lightgbm
-from .linear import LINEAR_CLASSIFIERS, LINEAR_REGRESSORS, LOGISTIC, expect_linear
+from .linear import LINEAR_CLASSIFIERS, LINEAR_REGRESSORS, LOGISTIC
 from .preprocessing import SCALERS
 from .reading import Labels, Writer
 from .selectors import SELECTORS
 from .unions import UNIONS
-from .vocabulary import ROWS, apply, constant
+from .vocabulary import ROWS, Answer, apply, constant
 from .xgboost import expect_xgboost
 
 __all__ = ["ExpectedModel", "expect_model"]
@@ -42,7 +46,7 @@ def expect_model(estimator: Record, writer: Writer) -> ExpectedModel | None:
         ParityError: DP710 where a fitted attribute is not what its class documents.
     """
     try:
-        answer = Derivation(writer, FAMILIES, SCALERS | SELECTORS | UNIONS).answer(estimator, ROWS)
+        answer = Derivation(writer, _guarded(FAMILIES), TRANSFORMERS).answer(estimator, ROWS)
     except NotDerivedError:
         return None
     label = None
@@ -60,13 +64,32 @@ def expect_model(estimator: Record, writer: Writer) -> ExpectedModel | None:
     return ExpectedModel(width_of(estimator), known)
 
 
+TRANSFORMERS = SCALERS | SELECTORS | UNIONS | ENCODERS | PROJECTIONS
+
+
+def _guarded(families: Mapping[str, Family]) -> dict[str, Family]:
+    """Only families that bound their answers may see columns that are not exact."""
+
+    def exact_only(family: Family) -> Family:
+        def answer(owner: Record, rows: Expected, derive: Derivation) -> Answer:
+            if error_of(rows) is not None:
+                raise NotDerivedError("decisions on values that are not exact")
+            return family(owner, rows, derive)
+
+        return answer
+
+    bounded = (expect_linear_anywhere, expect_network, expect_search)
+    return {name: family if family in bounded else exact_only(family) for name, family in families.items()}
+
+
 def _label(index: Expected, classes: Labels) -> Expected:
     kind = {str: np.str_, float: np.float64}.get(type(classes[0]), np.int64)
     return apply("Gather", constant(classes, kind), index, axis=0)
 
 
 FAMILIES: dict[str, Family] = {
-    **dict.fromkeys(LOGISTIC | LINEAR_CLASSIFIERS | LINEAR_REGRESSORS, expect_linear),
+    **dict.fromkeys(LOGISTIC | LINEAR_CLASSIFIERS | LINEAR_REGRESSORS, expect_linear_anywhere),
+    **dict.fromkeys(NETWORKS, expect_network),
     **{
         f"sklearn.tree._classes.{kind}Tree{task}": expect_tree
         for kind in ("Decision", "Extra")

@@ -9,12 +9,21 @@ from itertools import combinations, combinations_with_replacement
 from ...pickles.graph import Array, DictNode, GlobalRef, ListNode, Record, TupleNode, Value, plain
 from ..walk import Expected
 from .derivation import Derivation, NotDerivedError, Transformer, steps
+from .encoders import function_of_one_value
 from .reading import flag, integer, items, unreadable
 from .vocabulary import apply, columns, scalar
 
 __all__ = ["UNIONS"]
 
-_EXACT_FUNCTIONS = {"abs": "Abs", "absolute": "Abs", "fabs": "Abs", "negative": "Neg", "square": "Square"}
+_EXACT_FUNCTIONS = {
+    **dict.fromkeys(("abs", "absolute", "fabs"), "Abs"),
+    "negative": "Neg",
+    "square": "Square",
+    "sign": "Sign",
+    "floor": "Floor",
+    "ceil": "Ceil",
+    "rint": "Round",
+}
 """Functions that IEEE arithmetic defines to the last bit, and that keep finite values finite or refuse them."""
 
 
@@ -118,9 +127,12 @@ def _function(owner: Record, rows: Expected, width: int, derive: Derivation) -> 
     function = owner.get("func")
     if function is None:
         return rows, width
-    operator = _EXACT_FUNCTIONS.get(_numpy_name(function) or "")
+    name = _numpy_name(function) or ""
+    operator = _EXACT_FUNCTIONS.get(name)
     if operator is None:
-        raise NotDerivedError("another function")
+        return function_of_one_value(name, rows), width
+    if operator == "Sign":
+        return apply("Where", apply("IsNaN", rows), rows, apply("Sign", rows)), width
     return (apply("Mul", rows, rows) if operator == "Square" else apply(operator, rows)), width
 
 
