@@ -11,7 +11,8 @@ Guarantees, for `read_model`:
   one at a time is capped; long number lists are decoded by numpy in one step.
 * Nothing is executed, and no protobuf or onnx package is involved. Only `OnnxRefusedError` is raised.
 
-Field numbers are those of onnx.proto3 (ONNX IR 10); wire format: protobuf encoding guide.
+Field numbers are those of onnx.proto3 (ONNX IR 10); wire format: protobuf encoding guide. One file although it is
+long: it is read beside that schema, message by message.
 """
 
 from __future__ import annotations
