@@ -404,6 +404,7 @@ def _one_tree(change: Callable[[Tree, int, Generator, bool], Tree], *, leaves: b
         def inner(predictor: Any) -> Any:
             trees = list(predictor.trees)
             single = isinstance(predictor, Boosted) and predictor.precision == "float32"
+            single = single or (isinstance(predictor, Forest) and not leaves)  # its thresholds end as float32
             grown = [place for place, tree in enumerate(trees) if tree.splits]
             place = int(generator.choice(grown))
             tree = trees[place]

@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Forests: each tree once, its leaf number as its own target; the class rows are gathered and added in tree order.
 
-``TreeEnsemble`` gives, per tree, the number of the leaf reached (exact in the element type). ``Gather`` fetches that
-leaf's row, ``CumSum`` adds the rows from the first tree on (its order is defined, that of ``ReduceSum`` is not), and
-the last entry is divided by the number of trees: the operations of the original, in its order.
+``TreeEnsemble`` gives, per tree, the number of the leaf reached. scikit-learn compares float32(x) with a double t, and
+of a float32 value v, v <= t says the same as v <= the largest float32 number that is not above t: so the node works
+on float32 alone, with thresholds rounded down, as long as the leaf numbers are exact there too. ``Gather`` fetches
+each leaf's row, ``CumSum`` adds the rows from the first tree on (its order is defined, that of ``ReduceSum`` is not),
+and the last entry is divided by the number of trees: the operations of the original, in its order.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from ..models.types import Forest
+from ..models.types import FloatArray, Forest, Tree
 from .ensembles import EnsembleTree, add_ensemble
-from .graph import Graph
+from .graph import Element, Graph
 from .interface import Heads
 from .links import label_index
 
@@ -20,6 +24,9 @@ __all__ = ["GATHER_BUDGET", "emit_forest", "emit_rows"]
 
 GATHER_BUDGET = 32 * 1024 * 1024
 """Bytes that the gathered rows (rows × trees × classes × 8) of one run should not exceed; it fits common caches."""
+
+EXACT_SINGLE = 2**24
+"""Whole numbers up to here are exact in float32; a forest with more leaves is compared in double."""
 
 
 def emit_forest(graph: Graph, x: str, model: Forest) -> Heads:
@@ -33,15 +40,18 @@ def emit_forest(graph: Graph, x: str, model: Forest) -> Heads:
 
 def emit_rows(graph: Graph, x: str, model: Forest) -> tuple[str, int]:
     """The rows of the leaves reached, added and divided, [N, outputs]; and the batch that fits `GATHER_BUDGET`."""
-    if model.single:
-        x = graph.cast(graph.cast(x, "float32"), "float64")
     rows = [tree.value[tree.is_leaf] for tree in model.trees]
     starts = np.cumsum([0, *(len(part) for part in rows)])
+    trees, element = _in_single(model, int(starts[-1]))
+    if model.single:
+        x = graph.cast(x, "float32")
+        if element == "float64":
+            x = graph.cast(x, "float64")
     numbered = [
         EnsembleTree(tree, np.arange(starts[place], starts[place + 1], dtype=np.float64), place)
-        for place, tree in enumerate(model.trees)
+        for place, tree in enumerate(trees)
     ]
-    leaf = add_ensemble(graph, x, numbered, targets=len(numbered), element="float64")
+    leaf = add_ensemble(graph, x, numbered, targets=len(numbered), element=element)
     table = graph.constant(np.concatenate(rows), "float64")
     gathered = graph.add("Gather", table, graph.cast(leaf, "int64"), axis=0)
     if len(numbered) > 1:
@@ -53,3 +63,20 @@ def emit_rows(graph: Graph, x: str, model: Forest) -> tuple[str, int]:
     if model.divisor is not None:
         total = graph.add("Div", total, graph.scalar(float(model.divisor)))
     return total, max(1, GATHER_BUDGET // (8 * len(numbered) * model.outputs))
+
+
+def _in_single(model: Forest, leaves: int) -> tuple[tuple[Tree, ...], Element]:
+    """The trees with thresholds rounded down to float32 where that decides the same, and the type to compare in."""
+    if not model.single or leaves > EXACT_SINGLE:
+        return model.trees, "float64"
+    return tuple(replace(tree, threshold=_rounded_down(tree)) for tree in model.trees), "float32"
+
+
+def _rounded_down(tree: Tree) -> FloatArray:
+    """For each inner node the largest float32 number, infinities included, that is not above its threshold."""
+    exact = np.where(tree.is_leaf, 0.0, tree.threshold)
+    with np.errstate(over="ignore"):
+        near = exact.astype(np.float32)
+        below = np.nextafter(near, np.float32(-np.inf))
+    result: FloatArray = np.where(near.astype(np.float64) > exact, below, near).astype(np.float64)
+    return result

@@ -25,7 +25,8 @@ def read_hist_gradient_boosting(record: Record, context: Context) -> ReadPredict
     """HistGradientBoostingClassifier and HistGradientBoostingRegressor.
 
     Raises:
-        UnsupportedModelError: DP603 for categories that are no numbers or were written before 1.4, DP602 or DP605 for malformed state.
+        UnsupportedModelError: DP603 for categories that are no numbers or were written before 1.4, DP602 or DP605
+            for malformed state.
     """
     version = context.version(record)
     classifier = record.name == "HistGradientBoostingClassifier"

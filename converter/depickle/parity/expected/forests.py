@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ...errors import ParityError
 from ...pickles.graph import Record
-from ..walk import Expected
+from ..walk import Expected, ExpectedTree
 from .answers import argmax
 from .derivation import Derivation
 from .node_tables import LeafRows, leaf_rows, numbered_tree
@@ -20,6 +20,8 @@ from .vocabulary import INT64, Answer, apply, as_double, as_single, cast, consta
 
 __all__ = ["expect_forest", "expect_tree", "forest_rows", "tree_table"]
 
+_WHOLE_IN_SINGLE = 1 << 24
+"""Leaf numbers up to here are float32 numbers."""
 _FRACTIONS_SINCE = (1, 4)
 """From here on ``tree_.values`` holds fractions of a node; before, counts that predict_proba normalised."""
 
@@ -85,12 +87,36 @@ def forest_rows(
             replace(tree, feature=np.where(tree.left < 0, -1, part[np.where(tree.left < 0, 0, tree.feature)]))
             for tree, part in zip(numbered, renumbered, strict=True)
         ]
-    leaf = cast(trees(as_double(as_single(rows)), numbered, targets=len(members)), INT64)
+    if starts[-1] <= _WHOLE_IN_SINGLE:
+        singles = [_single_splits(tree) for tree in numbered]
+        found = trees(as_single(rows), singles, targets=len(members), dtype="float32")
+    else:
+        found = trees(as_double(as_single(rows)), numbered, targets=len(members))
+    leaf = cast(found, INT64)
     gathered = apply("Gather", constant(np.concatenate(tables)), leaf, axis=0)
     if len(members) == 1:
         return squeeze(gathered)
     running = apply("CumSum", gathered, constant(1, np.int64))
     return apply("Gather", running, constant(len(members) - 1, np.int64), axis=1)
+
+
+def _single_splits(tree: ExpectedTree) -> ExpectedTree:
+    """The tree for a node that works on float32.
+
+    The input is a float32 number v, and v <= t holds just where v <= s does, if s is the float32 number with
+    s <= t < the next one. That is checked here for every split, whatever produced s.
+    """
+    inner = tree.left >= 0
+    exact = tree.threshold[inner]
+    with np.errstate(over="ignore"):
+        near = exact.astype(np.float32)
+        low = np.where(near > exact, np.nextafter(near, np.float32(-np.inf)), near)
+        after = np.nextafter(low, np.float32(np.inf))
+    if not bool(((low <= exact) & ((exact < after) | (low == np.inf))).all()):
+        raise unreadable("forest", "threshold", "a threshold between two neighbouring float32 numbers")
+    threshold = np.array(tree.threshold)
+    threshold[inner] = low
+    return replace(tree, threshold=threshold)
 
 
 def _same_winner(owner: Record, counts: LeafRows, fractions: LeafRows) -> None:
