@@ -19,4 +19,5 @@ def test_no_vouched_label_flips_on_bars_or_made_rows() -> None:
     assert all(entry.uncertain < entry.rows / 100 for entry in lines)
     assert all(entry.raw_ulp in (0, None) and entry.probability_ulp < 64 for entry in lines)
     plain = [entry for entry in lines if entry.front in ("standard", "robust", "min-max", "max-abs")]
-    assert all(entry.reached == entry.splits > 0 for entry in plain)
+    # Where zero counts as missing, a split beside zero has no two neighbouring doubles that part there.
+    assert all(entry.reached >= entry.splits - ("zero" in entry.family) > 0 for entry in plain)
