@@ -25,8 +25,9 @@ def encoded_rows(owner: Record, rows: Expected) -> tuple[Expected, int]:
         if isinstance(owner.get("_preprocessor"), Record):
             raise unreadable(owner, "_preprocessor", "no encoder without categorical columns")
         return rows, 0
-    mask = array(owner, "is_categorical_")
-    if mask.dtype != np.bool_ or mask.shape != (integer(owner, "n_features_in_"),):
+    raw = array(owner, "is_categorical_")
+    mask = np.asarray(raw, dtype=np.bool_)
+    if raw.dtype != np.bool_ or mask.shape != (integer(owner, "n_features_in_"),):
         raise unreadable(owner, "is_categorical_", "a boolean for each column")
     encoder, rest = _split(record(owner, "_preprocessor"), mask)
     found = [
@@ -40,11 +41,11 @@ def encoded_rows(owner: Record, rows: Expected) -> tuple[Expected, int]:
     return (found[0] if len(found) == 1 else apply("Concat", *found, axis=1)), sets
 
 
-def _split(transformer: Record, mask: npt.NDArray[np.generic]) -> tuple[Record, list[int]]:
+def _split(transformer: Record, mask: npt.NDArray[np.bool_]) -> tuple[Record, list[int]]:
     first, second = _entry(transformer, 0), _entry(transformer, 1)
     if len(items(transformer, "transformers")) != 2 or plain(first[0]) != "encoder":
         raise unreadable(transformer, "transformers_", "an encoder and a check")
-    for entry, wanted in ((first, mask), (second, ~mask)):
+    for entry, wanted in ((first, mask), (second, np.logical_not(mask))):
         chosen = entry[2]
         if not isinstance(chosen, Array) or not np.array_equal(chosen.to_numpy(), wanted):
             raise unreadable(transformer, "transformers_", "is_categorical_ and its opposite")
@@ -59,7 +60,7 @@ def _split(transformer: Record, mask: npt.NDArray[np.generic]) -> tuple[Record, 
         encoder.get(name) is not None for name in ("min_frequency", "max_categories")
     ):
         raise unreadable(encoder, "handle_unknown", "every category kept, and NaN for the others")
-    return encoder, np.flatnonzero(~mask).tolist()
+    return encoder, np.flatnonzero(np.logical_not(mask)).tolist()
 
 
 def _entry(transformer: Record, place: int) -> TupleNode:
