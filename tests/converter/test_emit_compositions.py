@@ -213,7 +213,7 @@ def test_a_member_that_never_saw_a_class_gives_it_no_probability() -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: CalibratedClassifierCV(forest(), method="isotonic", cv=2),
+        lambda: CalibratedClassifierCV(forest(), method="temperature", cv=2),
         lambda: AdaBoostClassifier(LogisticRegression(), n_estimators=2),
         lambda: StackingClassifier([("a", lgbm())], forest(), cv=2),
         lambda: (
@@ -221,7 +221,7 @@ def test_a_member_that_never_saw_a_class_gives_it_no_probability() -> None:
             and BaggingClassifier(OneVsRestClassifier(XGBClassifier(n_estimators=2)), 2)
         ),
     ],
-    ids=["isotonic", "boosted linear models", "trees over inexact answers", "one-vs-rest of two classes"],
+    ids=["temperature", "boosted linear models", "trees over inexact answers", "one-vs-rest of two classes"],
 )
 def test_compositions_without_an_exact_form_are_refused(make: Callable[[], Any]) -> None:
     X, y = make_data((0, 1))

@@ -27,6 +27,7 @@ from ..models.types import (
 from .forests import emit_rows
 from .graph import Graph
 from .interface import Heads
+from .isotonic import emit_curve, share_error
 from .links import gap, join_columns, label_index, last_axis, probabilities, two_columns
 from .spread import EXP_SPREAD, ROUNDING, UNKNOWN, Spread, as_bound, total, widened
 
@@ -180,7 +181,7 @@ _ABOVE_ONE = 1.0 + 1e-5  # calibration.py: probabilities that minimally exceed 1
 
 
 def emit_calibrated(graph: Graph, x: str, model: Calibrated, emit: Emit) -> Heads:
-    """Platt scaling of one member."""
+    """Platt scaling, or isotonic calibration, of one member."""
     head = _emit_member(graph, x, model.member, emit)
     answers, error = _response(graph, head, model.response)
     one = graph.scalar(1.0)
@@ -189,11 +190,18 @@ def emit_calibrated(graph: Graph, x: str, model: Calibrated, emit: Emit) -> Head
         # A binary member has one score, or the probability of its second class.
         column = 1 if model.outputs == 2 and model.response == "probabilities" else source
         response = _column(graph, answers, column)
+        if model.curves:
+            columns[place] = emit_curve(graph, response, model.curves[source])
+            continue
         slope, offset = (graph.scalar(part[source]) for part in (model.slopes, model.offsets))
         power = graph.add("Add", graph.add("Mul", slope, response), offset)
         columns[place] = graph.add("Div", one, graph.add("Add", one, graph.add("Exp", power)))
-    steepest = max(abs(slope) for slope in model.slopes)
-    spread = widened(graph, error, 4.0 * steepest, EXP_SPREAD)
+    spread: Spread
+    if model.curves:
+        ordered = [columns[1]] if model.outputs == 2 else [columns[place] for place in range(model.outputs)]
+        spread = share_error(graph, error, model.curves, ordered)
+    else:
+        spread = widened(graph, error, 4.0 * max(abs(slope) for slope in model.slopes), EXP_SPREAD)
     if model.outputs == 2:
         p = two_columns(graph, columns[1], "float64")
     else:

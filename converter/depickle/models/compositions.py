@@ -34,6 +34,7 @@ from .types import (
     Ceiling,
     Chain,
     ClassLabel,
+    Curve,
     Forest,
     HardVote,
     LabelRule,
@@ -313,10 +314,10 @@ def _votes(
 
 
 def read_calibrated(record: Record, context: Context) -> ReadPredictor:
-    """CalibratedClassifierCV with sigmoid calibration.
+    """CalibratedClassifierCV with sigmoid or isotonic calibration.
 
     Raises:
-        UnsupportedModelError: DP603 for isotonic regression and temperature scaling.
+        UnsupportedModelError: DP603 for temperature scaling, and for curves of another precision.
     """
     classes = class_labels(record, "classes_", record.get("classes_"))
     parts = []
@@ -344,8 +345,10 @@ def read_calibrated(record: Record, context: Context) -> ReadPredictor:
 
 def _calibrated(fold: Record, part: ReadPredictor, classes: tuple[ClassLabel, ...]) -> Calibrated:
     method = text(fold, "method")
-    if method != "sigmoid":
-        raise unsupported(fold, "This calibration is not emitted", found=method, expected="sigmoid")
+    if method not in ("sigmoid", "isotonic"):
+        raise unsupported(
+            fold, "This calibration is not emitted", found=method, expected="sigmoid or isotonic"
+        )
     calibrators = records(fold, "calibrators", fold.get("calibrators", fold.get("calibrators_")))
     member = _member(fold, part, classes)
     places = member.places if len(classes) > 2 else (1,)
@@ -353,14 +356,38 @@ def _calibrated(fold: Record, part: ReadPredictor, classes: tuple[ClassLabel, ..
         raise unsupported(
             fold, "A fold that did not see every class", found=f"{len(calibrators)} calibrators"
         )
+    isotonic = method == "isotonic"
     return Calibrated(
         member=member,
         response=_preferred(fold, part),
-        slopes=tuple(number(item, "a_") for item in calibrators),
-        offsets=tuple(number(item, "b_") for item in calibrators),
+        slopes=() if isotonic else tuple(number(item, "a_") for item in calibrators),
+        offsets=() if isotonic else tuple(number(item, "b_") for item in calibrators),
         places=places,
         outputs=len(classes),
+        curves=tuple(_curve(item) for item in calibrators) if isotonic else (),
     )
+
+
+def _curve(record: Record) -> Curve:
+    """IsotonicRegression, clipped outside its thresholds."""
+    if text(record, "out_of_bounds") != "clip":
+        raise unsupported(
+            record, "An isotonic curve that is not clipped", found=text(record, "out_of_bounds")
+        )
+    for name in ("X_thresholds_", "y_thresholds_"):
+        if array_of(record, name, record.get(name)).dtype != np.float64:
+            raise unsupported(record, "An isotonic curve fitted in another precision", found=name)
+    knots = float_array(record, "X_thresholds_", shape=(None,))
+    values = float_array(record, "y_thresholds_", shape=(len(knots),))
+    if len(knots) < 2:
+        raise unsupported(record, "An isotonic curve of one point", found=f"{len(knots)} thresholds")
+    with np.errstate(all="ignore"):
+        slopes = np.diff(values) / np.diff(knots)
+    if not bool((np.diff(knots) > 0).all() and (slopes >= 0).all() and np.isfinite(slopes).all()):
+        raise wrong(record, "X_thresholds_", record.get("X_thresholds_"), "a rising curve")
+    if values[0] < 0.0 or values[-1] > 1.0:
+        raise wrong(record, "y_thresholds_", record.get("y_thresholds_"), "probabilities")
+    return Curve(knots, values)
 
 
 def _preferred(record: Record, part: ReadPredictor) -> Response:

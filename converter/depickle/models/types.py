@@ -26,6 +26,7 @@ __all__ = [
     "Chain",
     "ClassLabel",
     "Clip",
+    "Curve",
     "Divide",
     "Elementwise",
     "Encode",
@@ -354,8 +355,18 @@ class TreeVotes:
 
 
 @dataclass(frozen=True, eq=False)
+class Curve:
+    """A rising line through `values` at `knots`, constant beyond the first and the last."""
+
+    knots: FloatArray
+    values: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
 class Calibrated:
     """Platt scaling: ``p_k = 1 / (1 + exp(slope_k * response_k + offset_k))``, [1 - p, p] or divided by the sum.
+
+    With `curves`, isotonic: p_k is the curve at response_k.
 
     `places` says to which class each calibrator belongs; a sum of 0 gives 1/K.
     """
@@ -366,6 +377,7 @@ class Calibrated:
     offsets: tuple[float, ...]
     places: tuple[int, ...]
     outputs: int
+    curves: tuple[Curve, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

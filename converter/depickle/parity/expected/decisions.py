@@ -14,6 +14,7 @@ from .answers import DOUBLE_STEPS, argmax, lead, soft_max, threshold_rule
 from .compositions import Member, average, places_among, response
 from .derivation import Derivation, NotDerivedError
 from .forests import forest_rows
+from .isotonic import interpolated, isotonic_error
 from .node_tables import leaf_rows
 from .reading import array, labels, number, one_of, record, records, text, unreadable
 from .spread import EXP_SPREAD, ROUNDING, UNKNOWN, as_bound, scaled, total
@@ -37,7 +38,7 @@ def _decides(answer: Answer) -> bool:
 
 
 def expect_calibrated(owner: Record, rows: Expected, derive: Derivation) -> Answer:
-    """CalibratedClassifierCV with sigmoids (calibration.py, ``_CalibratedClassifier.predict_proba``)."""
+    """CalibratedClassifierCV with sigmoids or curves (calibration.py, ``_CalibratedClassifier.predict_proba``)."""
     known = labels(owner)
     folds = records(owner, "calibrated_classifiers_")
     within = [Member(_calibrated(fold, rows, derive, len(known)), tuple(range(len(known)))) for fold in folds]
@@ -45,8 +46,9 @@ def expect_calibrated(owner: Record, rows: Expected, derive: Derivation) -> Answ
 
 
 def _calibrated(fold: Record, rows: Expected, derive: Derivation, width: int) -> Answer:
-    if not one_of(fold, "method", "sigmoid"):
-        raise NotDerivedError("calibration by another method than a sigmoid")
+    if not one_of(fold, "method", "sigmoid", "isotonic"):
+        raise NotDerivedError("calibration by temperature")
+    isotonic = one_of(fold, "method", "isotonic")
     known = labels(fold, "classes") if fold.get("classes") is not None else tuple(range(width))
     name = "estimator" if fold.get("estimator") is not None else "base_estimator"
     answer = derive.answer(record(fold, name), rows)
@@ -61,6 +63,9 @@ def _calibrated(fold: Record, rows: Expected, derive: Derivation, width: int) ->
     slopes = []
     for source, (place, curve) in enumerate(zip(places, curves, strict=True)):
         part = columns(value, [1 if width == 2 and not scores else source])
+        if isotonic:
+            found[place] = interpolated(curve, part)
+            continue
         slopes.append(abs(number(curve, "a_")))
         power = apply("Add", apply("Mul", scalar(number(curve, "a_")), part), scalar(number(curve, "b_")))
         found[place] = apply("Div", one, apply("Add", one, apply("Exp", power)))
@@ -70,10 +75,11 @@ def _calibrated(fold: Record, rows: Expected, derive: Derivation, width: int) ->
         p = _shares([found[place] for place in range(width)], uniform=True)
     above = apply("Greater", p, one)
     barely = apply("And", above, apply("LessOrEqual", p, scalar(_BARELY_ABOVE_ONE)))
-    return Answer(
-        probabilities=apply("Where", barely, one, p),
-        probability_error=scaled(error, 4.0 * max(slopes), EXP_SPREAD),
-    )
+    if isotonic:
+        spread = isotonic_error(error, curves, [found[place] for place in sorted(found)])
+    else:
+        spread = scaled(error, 4.0 * max(slopes), EXP_SPREAD)
+    return Answer(probabilities=apply("Where", barely, one, p), probability_error=spread)
 
 
 def _shares(parts: list[Expected], *, uniform: bool) -> Expected:
