@@ -119,7 +119,9 @@ def sklearn_candidates() -> Iterator[Candidate]:
             small = {k: v for k, v in SMALL.items() if k in known and k not in arguments}
             if name.startswith("HistGradient"):
                 small["max_iter"] = 10
-            if name in ("LocalOutlierFactor",):
+            if name == "OrthogonalMatchingPursuitCV":
+                small.pop("max_iter", None)  # it may not exceed the columns
+            if name == "LocalOutlierFactor":
                 small["novelty"] = True
             model.set_params(**small)
             kind = _kind(model)
@@ -198,6 +200,7 @@ def known_errors() -> Iterator[Candidate]:
     categories = X.copy()
     categories[:, 0] = np.random.default_rng(3).integers(0, 6, size=ROWS)
     odd = np.isin(categories[:, 0], (1, 3, 4)).astype(int)
+    overlapping = np.where(np.random.default_rng(1).random(ROWS) < 0.3, 1 - binary, binary)
     light = {"n_estimators": 20, "min_child_samples": 5, "verbose": -1, "n_jobs": 1, "random_state": 0}
     zeros = np.where(np.abs(X - X.mean(axis=0)) < 0.4 * X.std(axis=0), 0.0, X)
     boosted = {
@@ -218,8 +221,8 @@ def known_errors() -> Iterator[Candidate]:
         ("CalibratedClassifierCV(LGBMClassifier)", CalibratedClassifierCV(boosted["LightGBM"], cv=2), (X, binary)),
         ("CalibratedClassifierCV(Pipeline)",
          CalibratedClassifierCV(make_pipeline(StandardScaler(), LogisticRegression()), cv=2), (X, binary)),
-        ("RandomForestClassifier, 10 trees, two classes",
-         RandomForestClassifier(10, n_jobs=1, random_state=0), (X, binary)),
+        ("RandomForestClassifier, 20 trees, two classes that overlap",
+         RandomForestClassifier(20, n_jobs=1, random_state=0), (X, overlapping)),
         ("TunedThresholdClassifierCV", TunedThresholdClassifierCV(LogisticRegression(), cv=2), (X, binary)),
         *((f"SimpleImputer → StandardScaler → {name}",
            make_pipeline(SimpleImputer(), StandardScaler(), clone(model)), (gaps, binary))

@@ -31,6 +31,8 @@ import numpy as np
 import numpy.typing as npt
 from coverage_models import COLUMNS, Candidate, candidates, known_errors
 
+from depickle.parity.sampled import SAMPLED_TOLERANCE
+
 ROOT = Path(__file__).resolve().parent.parent
 HASH_SEEDS = ("1", "4242")
 OFF = 1e-5
@@ -73,6 +75,7 @@ def convert_all(folder: Path) -> dict[str, dict[str, Any]]:
                 "tier": made.record.tier,
                 "derived": made.record.derived,
                 "flips": made.label_flips,
+                "ulp": max((rows.max_ulp_scores or 0) for rows in made.record.parity.rows),
                 "rows": {rows.name: rows.rows for rows in made.record.parity.rows},
                 "onnx": hashlib.sha256(made.onnx).hexdigest(),
                 "skops": hashlib.sha256(made.skops).hexdigest(),
@@ -214,9 +217,12 @@ def _line(
     else:
         total = sum(ours["rows"].values())
         splits = ours["rows"].get("splits")
-        detail = f"{ours['flips']} flips on {total} rows" + (
-            f", {splits} of them on splits" if splits else ""
-        )
+        agreed = f"{ours['flips']} flips"
+        if candidate.kind == "regressor":
+            agreed = f"within {ours['ulp']} units in the last place"
+            if ours["derived"] == "worker":
+                agreed = f"within {SAMPLED_TOLERANCE:g} of the largest value"
+        detail = f"{agreed} on {total} rows" + (f", {splits} of them on splits" if splits else "")
         if ours["derived"] == "worker":
             detail = "fallback; " + detail
         same = again is not None and all(ours[key] == again.get(key) for key in ("onnx", "skops"))

@@ -192,7 +192,7 @@ PARAMETERS_WRONG: Final[Mapping[str, str]] = {
     ),
     "sklearn.naive_bayes.BernoulliNB": "its threshold is no float32 number and is rounded",
     "lightgbm": "doubles are compared as float32; bagged trees are summed instead of averaged; zeros are not missing",
-    "xgboost": "kinds of boosters that are not emitted here were not measured",
+    "xgboost": _ROUNDED,
 }
 """Class or package to what is wrong, where a parameter decides."""
 
