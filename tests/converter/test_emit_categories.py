@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
+from onnx import numpy_helper
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-from depickle.errors import UnsupportedModelError
+from depickle.errors import ParityError, UnsupportedModelError
 from depickle.models.types import Boosted, Encode, walk_predictors
 from depickle.parity.groups import tree_groups
 
@@ -27,9 +29,9 @@ CATEGORICAL = (1, 4)
 def _data(labels: tuple[Any, ...], *, sparse: bool = True) -> tuple[Rows, Any]:
     """Columns 1 and 4 hold codes: few ones with gaps between them, and many."""
     rng = np.random.default_rng(5)
-    X = rng.normal(size=(500, 6))
-    X[:, 1] = rng.integers(0, 9, 500) * (3.0 if sparse else 1.0)
-    X[:, 4] = rng.integers(0, 90, 500)
+    X = rng.normal(size=(1000, 6))
+    X[:, 1] = rng.integers(0, 9, 1000) * (3.0 if sparse else 1.0)
+    X[:, 4] = rng.integers(0, 70, 1000)
     signal = X[:, 0] + 2.0 * np.isin(X[:, 1], [3, 4, 9, 12]) + 1.5 * (X[:, 4] % 3 == 0) + X[:, 5] * 0.2
     X[rng.random(X.shape) < 0.04] = np.nan
     if not labels:
@@ -149,6 +151,27 @@ def test_histogram_boosting_with_categories_is_proven(labels: str) -> None:
     assert proof.trees >= 8
     groups = tree_groups(one.record, 6)
     assert [group.preamble.columns for group in groups if group.preamble] == [6]
+
+
+def test_a_category_on_the_wrong_side_is_refused() -> None:
+    one = _subject("binary")
+    model = onnx.load_from_string(one.emitted.onnx)
+    tables = [item for item in model.graph.initializer if len(item.dims) == 2]
+    assert len(tables) == len(CATEGORICAL)
+    for table in tables:
+        original = table.raw_data
+        values = numpy_helper.to_array(table)
+        generator = np.random.default_rng(1)
+        for _ in range(40):
+            changed = np.array(values)
+            place = generator.integers(values.shape[0] - 2), generator.integers(values.shape[1])
+            changed[place] = 1.0 - changed[place]
+            table.raw_data = changed.tobytes()
+            with pytest.raises(ParityError) as caught:
+                one.prove(model.SerializeToString())
+            assert caught.value.code == "DP711"
+        table.raw_data = original
+    assert one.prove(model.SerializeToString()) is not None
 
 
 def _subject(labels: str) -> Subject:

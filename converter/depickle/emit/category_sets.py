@@ -43,7 +43,7 @@ def add_category_columns(
 
 def _looked_up(graph: Graph, x: str, column: int, sets: list[tuple[int, ...]], element: Element) -> str:
     """[N, sets] for one column; behind the categories come a row for other numbers, and one for NaN."""
-    largest = max(max(members) for members in sets)
+    largest = max((max(members) for members in sets if members), default=0)
     table = np.ones((largest + 3, len(sets)))
     for place, members in enumerate(sets):
         table[list(members), place] = 0.0

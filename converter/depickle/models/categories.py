@@ -47,7 +47,7 @@ def read_categories(record: Record, n_features: int) -> Encode | None:
             expected="a model written by scikit-learn 1.4 or later",
         )
     columns = tuple(int(column) for column in np.flatnonzero(mask))
-    passed = tuple(int(column) for column in np.flatnonzero(~mask))
+    passed = tuple(int(column) for column in np.flatnonzero(np.logical_not(mask)))
     ordinal = _parts(record, encoder, columns, passed)
     values = members(ordinal, "categories_", ordinal.get("categories_"))
     if len(values) != len(columns):
@@ -168,7 +168,5 @@ def left_categories(
             raise wrong(predictor, "bitset_idx", None, "the number of a set")
         words = [int(word) for word in table[place].tolist()]
         numbers = tuple(bit for bit in range(_WORDS * _WORD) if words[bit // _WORD] >> (bit % _WORD) & 1)
-        if not numbers:
-            raise wrong(predictor, "raw_left_cat_bitsets", None, "sets that are not empty")
-        found[node] = numbers
+        found[node] = numbers  # may be empty: only missing values go left then
     return found

@@ -40,7 +40,7 @@ def with_category_columns(
 
 
 def _table(value: Expected, sets: Sequence[frozenset[float]], dtype: str) -> Expected:
-    top = int(max(max(members) for members in sets))
+    top = int(max((max(members) for members in sets if members), default=0))
     numbers = [[0.0 if number in members else 1.0 for members in sets] for number in range(top + 1)]
     content = [*numbers, [1.0] * len(sets), [np.nan] * len(sets)]
     within = apply(
