@@ -687,6 +687,7 @@ class Interpreter:
                         if end > size:
                             break
                         append(int.from_bytes(data[head:end], "little", signed=True))
+                        nodes += 1
                         pos = end
                     elif op == 0x8F:  # EMPTY_SET
                         append(SetNode([], pos))
@@ -764,7 +765,10 @@ class Interpreter:
                         target = stack[-1]
                         if got and got.get((len(meta), len(stack) - 1)) is target:
                             raise StreamError("DP432", "items for a finished object", pos, op)
+                        if not items:
+                            raise StreamError("DP415", "an empty batch of items", pos, op)
                         self._update(target, items, pos, op)
+                        nodes += 1
                         pos += 1
                     elif op == 0x62:  # BUILD
                         state = stack.pop()
@@ -826,6 +830,7 @@ class Interpreter:
                             target.items += items  # type: ignore[arg-type]  # landed by the survey
                         else:
                             self._extend(target, items, pos, op)
+                        nodes += 1
                         pos += 1
                     elif op == 0x67 or op == 0x70:  # GET, PUT
                         line, end = self._line(pos + 1)
@@ -935,9 +940,11 @@ class Interpreter:
                         end = pos + 5 + width
                         if end > size:
                             break
-                        append(view[pos + 5 : end])
                         if width >= BULK_BYTES:
+                            append(view[pos + 5 : end])
                             self._bulk += width
+                        else:
+                            append(data[pos + 5 : end])
                         pos = end
                     elif op == 0x49 or op == 0x4C or op == 0x46 or op == 0x56:  # INT, LONG, FLOAT, UNICODE
                         value, pos = self._text_opcode(op, pos)
