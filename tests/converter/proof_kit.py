@@ -16,6 +16,8 @@ import onnxruntime
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import (
     AdaBoostClassifier,
     BaggingClassifier,
@@ -32,10 +34,13 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
+    KBinsDiscretizer,
     MaxAbsScaler,
     MinMaxScaler,
+    OneHotEncoder,
     PolynomialFeatures,
     RobustScaler,
     StandardScaler,
@@ -229,6 +234,31 @@ SUBJECTS: dict[str, Callable[[str], Subject]] = {
             HistGradientBoostingClassifier(max_iter=6, random_state=0),
         ),
         _SIGNS,
+    ),
+    "network": lambda name: fitted(
+        name,
+        make_pipeline(
+            StandardScaler(), MLPClassifier((5, 4), activation="tanh", random_state=0, max_iter=40)
+        ),
+        _SIGNS,
+    ),
+    "projection": lambda name: fitted(
+        name, make_pipeline(PCA(3, whiten=True), LogisticRegression(max_iter=300)), _BINARY
+    ),
+    "discriminant": lambda name: fitted(
+        name, make_pipeline(RobustScaler(), LinearDiscriminantAnalysis()), _WORDS
+    ),
+    "encoders and bins": lambda name: fitted(
+        name,
+        make_pipeline(
+            make_column_transformer(
+                (OneHotEncoder(sparse_output=False, handle_unknown="ignore"), [5]),
+                (KBinsDiscretizer(3, encode="ordinal", quantile_method="averaged_inverted_cdf"), [0, 1]),
+                remainder="passthrough",
+            ),
+            _small_boosting(),
+        ),
+        _BINARY,
     ),
 }
 

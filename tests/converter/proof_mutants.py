@@ -22,6 +22,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from depickle.emit import EmittedModel, emit_onnx
 from depickle.models import TypedModel
+from depickle.models.dense_types import Affine, Network
 from depickle.models.types import (
     Averaged,
     Boosted,
@@ -555,7 +556,12 @@ def _t_arithmetic(typed: TypedModel, generator: Generator) -> TypedModel:
             ]
         elif isinstance(predictor, Linear):
             others = {"logistic": "softmax", "softmax": "logistic_normalized"}
-            changes = [{"link": others[predictor.link], "mirrored": predictor.link == "logistic"}]
+            if predictor.link in others:
+                changes = [{"link": others[predictor.link], "mirrored": predictor.link == "logistic"}]
+        elif isinstance(predictor, Network):
+            changes = [{"activation": "relu" if predictor.activation != "relu" else "tanh"}]
+        if not changes:
+            raise _Inapplicable
         return replace(predictor, **changes[int(generator.integers(len(changes)))])
 
     return _typed(typed, inner, generator)
@@ -563,6 +569,11 @@ def _t_arithmetic(typed: TypedModel, generator: Generator) -> TypedModel:
 
 def _t_linear(typed: TypedModel, generator: Generator) -> TypedModel:
     def inner(predictor: Any) -> Any:
+        if isinstance(predictor, Network):
+            layers = list(predictor.layers)
+            place = int(generator.integers(len(layers)))
+            layers[place] = _nudged_affine(layers[place], generator)
+            return replace(predictor, layers=tuple(layers))
         if not isinstance(predictor, Linear):
             raise _Inapplicable
         name = str(generator.choice(["coefficients", "intercept"]))
@@ -570,6 +581,12 @@ def _t_linear(typed: TypedModel, generator: Generator) -> TypedModel:
         return replace(predictor, **{name: _nudged(values, int(generator.integers(values.size)), generator)})
 
     return _typed(typed, inner, generator)
+
+
+def _nudged_affine(layer: Affine, generator: Generator) -> Affine:
+    name = str(generator.choice(["weights", "offset", "size"]))
+    values = getattr(layer, name)
+    return replace(layer, **{name: _nudged(values, int(generator.integers(values.size)), generator)})
 
 
 def _t_preamble(typed: TypedModel, generator: Generator) -> TypedModel:
@@ -596,6 +613,8 @@ def _t_preamble(typed: TypedModel, generator: Generator) -> TypedModel:
         if step.indicators:
             other.append(replace(step, indicators=step.indicators[::-1]))
         steps[place] = other[int(generator.integers(len(other)))]
+    elif isinstance(step, Affine):
+        steps[place] = _nudged_affine(step, generator)
     elif isinstance(step, Clip):
         steps[place] = replace(step, high=_stepped(step.high, generator, False))
     elif isinstance(step, Select):

@@ -87,7 +87,7 @@ def _read(
         reason=_CERTIFIED,
         allow_nan=False,
         allow_infinite=False,
-        max_abs=float(np.finfo(np.float64).max),  # past it scaled values overflow and the original refuses
+        max_abs=MAX_MAGNITUDE,
         family=record.name,
         decision_function=classes is not None,
     )
