@@ -15,13 +15,12 @@ from collections import Counter
 from pathlib import Path
 
 from .corpus import (
-    boosters, callables, files, lengths, numpy_lies, parts, reexports, roles, states, streams, structures,
-)
     boosters,
     callables,
     files,
     lengths,
     numpy_lies,
+    parts,
     reexports,
     roles,
     states,
@@ -35,7 +34,17 @@ __all__ = ["INDEX", "MARKERS", "build", "corpus", "marker_of"]
 INDEX = "index.json"
 MARKERS = "markers"
 _CLASSES = (
-    callables, reexports, streams, lengths, states, roles, numpy_lies, files, structures, parts, boosters,
+    callables,
+    reexports,
+    streams,
+    lengths,
+    states,
+    roles,
+    numpy_lies,
+    files,
+    structures,
+    parts,
+    boosters,
 )
 
 

@@ -35,8 +35,10 @@ def _categories(record: Record, columns: int) -> list[FloatArray]:
         values = np.array(raw, dtype=np.float64)
         if raw.dtype.kind in "iu" and not bool((values.astype(raw.dtype) == raw).all()):
             raise unsupported(record, "Categories past 2^53 are not emitted", found="large integers")
-        if bool(np.isinf(values).any()) or len(np.unique(values)) != len(values):
-            raise wrong(record, "categories_", item, "distinct numbers")
+        if bool(np.isinf(values).any()) or bool((np.diff(values[~np.isnan(values)]) <= 0).any()):
+            raise wrong(
+                record, "categories_", item, "numbers in ascending order, as scikit-learn searches them"
+            )
         if bool(np.isnan(values[:-1]).any()):
             raise wrong(record, "categories_", item, "NaN as the last category only")
         found.append(values)

@@ -272,7 +272,8 @@ def _xgboost_tree(record: Record, index: int, tree: object, features: int) -> No
     default = _column(record, tree.get("default_left"), "default_left")
     conditions = tree.get("split_conditions")
     try:
-        thresholds = np.asarray(conditions, dtype=np.float64)
+        with np.errstate(invalid="ignore"):  # a signalling NaN, which is refused below
+            thresholds = np.asarray(conditions, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise refuse(_XGBOOST, record, f"the conditions of tree {index} are not numbers") from error
     columns = (left, right, split, default, thresholds)
