@@ -50,7 +50,10 @@ def main() -> int:
 def _build(folder: Path) -> Path:
     journey = Journey(folder)
     journey.models.mkdir()
-    journey.signing_key = _KEY
+    # a checkout does not keep modes, and a signing key that others may read is refused
+    journey.signing_key = folder / "demo-signing-key.pem"
+    journey.signing_key.touch(mode=0o600)
+    journey.signing_key.write_bytes(_KEY.read_bytes())
     journey.policy = _POLICY
     _POLICY.write_bytes(_policy())
     rows, _ = journey.reference_rows()
@@ -58,7 +61,8 @@ def _build(folder: Path) -> Path:
     for entry in estate_manifest(estate):
         if entry["kind"] == "honest" and _PER_SYMBOL[entry["symbol"]] == entry["family"]:
             shutil.copy(estate / FILES / entry["file"], journey.models / f"DEMO_{entry['file']}")
-            journey.migrate(rows, "--symbol", f"DEMO_{entry['symbol']}")
+            journey.migrate(rows, "--symbol", f"DEMO_{entry['symbol']}", "--no-backup")
+            (journey.models / f"DEMO_{entry['file']}").unlink()
     return journey.models
 
 
