@@ -37,7 +37,7 @@ REFUSALS: dict[str, tuple[str, Callable[[], Any]]] = {
     ),
     "boosting from an estimator": (
         "DP603",
-        lambda: GradientBoostingClassifier(n_estimators=2, init=RandomForestClassifier(2)).fit(X, Y),
+        lambda: GradientBoostingClassifier(n_estimators=2, init=LogisticRegression()).fit(X, Y),
     ),
     "modified huber probabilities": ("DP603", lambda: SGDClassifier(loss="modified_huber").fit(X, Y)),
     "several outputs": ("DP607", lambda: RandomForestClassifier(2).fit(X, np.c_[Y, Y])),

@@ -14,7 +14,7 @@ from .interface import Heads
 from .links import distinct_gap, gap, label_index, probabilities
 from .spread import EXP_SPREAD, SINGLE_SPREAD, UNKNOWN, as_bound
 
-__all__ = ["emit_boosted"]
+__all__ = ["emit_boosted", "emit_decision"]
 
 
 def emit_boosted(graph: Graph, x: str, model: Boosted) -> Heads:
@@ -34,9 +34,15 @@ def emit_boosted(graph: Graph, x: str, model: Boosted) -> Heads:
     raw = add_ensemble(graph, x, trees, targets=width, element=element, comparison=model.comparison)
     if model.average is not None:
         raw = graph.add("Div", raw, graph.scalar(float(model.average), element))
+    return emit_decision(graph, raw, model)
+
+
+def emit_decision(graph: Graph, raw: str, model: Boosted) -> Heads:
+    """What `model` answers, given its raw scores [N, K]."""
+    element: Element = model.precision
     if model.rule is None:
         return _regressor(graph, raw, model, element)
-    return _classifier(graph, raw, model, element, width)
+    return _classifier(graph, raw, model, element, len(model.baseline))
 
 
 def _inputs(graph: Graph, x: str, model: Boosted, element: Element) -> str:

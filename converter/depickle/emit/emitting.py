@@ -18,6 +18,7 @@ from ..models.types import (
     Calibrated,
     Chain,
     ClassLabel,
+    Continued,
     Forest,
     HardVote,
     Linear,
@@ -39,6 +40,7 @@ from .compositions import (
     emit_thresholded,
     emit_tree_votes,
 )
+from .continued import emit_continued
 from .forests import emit_forest
 from .graph import Element, Graph
 from .interface import Heads
@@ -129,6 +131,8 @@ def emit_predictor(graph: Graph, x: str, predictor: Predictor) -> Heads:
             return emit_tree_votes(graph, x, predictor)
         case Calibrated():
             return emit_calibrated(graph, x, predictor, emit_predictor)
+        case Continued():
+            return emit_continued(graph, x, predictor, emit_predictor)
         case Thresholded():
             return emit_thresholded(graph, x, predictor, emit_predictor)
         case OneVsRest():

@@ -20,7 +20,7 @@ from .graph import Element, Graph
 from .interface import Heads
 from .links import label_index
 
-__all__ = ["GATHER_BUDGET", "emit_forest", "emit_rows"]
+__all__ = ["GATHER_BUDGET", "emit_forest", "emit_leaf_rows", "emit_rows"]
 
 GATHER_BUDGET = 32 * 1024 * 1024
 """Bytes that the gathered rows (rows × trees × classes × 8) of one run should not exceed; it fits common caches."""
@@ -40,6 +40,21 @@ def emit_forest(graph: Graph, x: str, model: Forest) -> Heads:
 
 def emit_rows(graph: Graph, x: str, model: Forest) -> tuple[str, int]:
     """The rows of the leaves reached, added and divided, [N, outputs]; and the batch that fits `GATHER_BUDGET`."""
+    gathered, batch = emit_leaf_rows(graph, x, model)
+    count = len(model.trees)
+    if count > 1:
+        sums = graph.add("CumSum", gathered, graph.constant(np.array(1), "int64"))
+        last = graph.constant(np.array(count - 1), "int64")
+        total = graph.add("Gather", sums, last, axis=1)
+    else:
+        total = graph.add("Squeeze", gathered, graph.constant(np.array([1]), "int64"))
+    if model.divisor is not None:
+        total = graph.add("Div", total, graph.scalar(float(model.divisor)))
+    return total, batch
+
+
+def emit_leaf_rows(graph: Graph, x: str, model: Forest) -> tuple[str, int]:
+    """The row of the leaf reached in each tree, [N, trees, outputs]; and the batch that fits `GATHER_BUDGET`."""
     rows = [tree.value[tree.is_leaf] for tree in model.trees]
     starts = np.cumsum([0, *(len(part) for part in rows)])
     trees, element = _in_single(model, int(starts[-1]))
@@ -54,15 +69,7 @@ def emit_rows(graph: Graph, x: str, model: Forest) -> tuple[str, int]:
     leaf = add_ensemble(graph, x, numbered, targets=len(numbered), element=element)
     table = graph.constant(np.concatenate(rows), "float64")
     gathered = graph.add("Gather", table, graph.cast(leaf, "int64"), axis=0)
-    if len(numbered) > 1:
-        sums = graph.add("CumSum", gathered, graph.constant(np.array(1), "int64"))
-        last = graph.constant(np.array(len(numbered) - 1), "int64")
-        total = graph.add("Gather", sums, last, axis=1)
-    else:
-        total = graph.add("Squeeze", gathered, graph.constant(np.array([1]), "int64"))
-    if model.divisor is not None:
-        total = graph.add("Div", total, graph.scalar(float(model.divisor)))
-    return total, max(1, GATHER_BUDGET // (8 * len(numbered) * model.outputs))
+    return gathered, max(1, GATHER_BUDGET // (8 * len(numbered) * model.outputs))
 
 
 def _in_single(model: Forest, leaves: int) -> tuple[tuple[Tree, ...], Element]:

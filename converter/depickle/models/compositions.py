@@ -34,6 +34,7 @@ from .types import (
     Ceiling,
     Chain,
     ClassLabel,
+    Continued,
     Curve,
     Forest,
     HardVote,
@@ -556,6 +557,8 @@ def has_probabilities(root: Predictor) -> bool:
             return True
         case Thresholded():
             return has_probabilities(root.member.predictor)
+        case Continued():
+            return has_probabilities(root.stages)
         case OneVsRest():
             return root.has_probabilities
         case Stacked():

@@ -16,7 +16,17 @@ from .forests import FLOAT32_MAX
 from .interface import Context, ReadPredictor
 from .label_rules import argmax_of_two, certified_argmax
 from .trees import scikit_tree
-from .types import Boosted, FloatArray, LabelRule, Link, Tree
+from .types import (
+    Boosted,
+    ClassLabel,
+    Continued,
+    FloatArray,
+    Forest,
+    LabelRule,
+    Link,
+    Start,
+    Tree,
+)
 
 __all__ = ["read_gradient_boosting"]
 
@@ -29,7 +39,7 @@ def read_gradient_boosting(record: Record, context: Context) -> ReadPredictor:
     """GradientBoostingClassifier and GradientBoostingRegressor.
 
     Raises:
-        UnsupportedModelError: DP603 for an `init` estimator other than zero or a constant, DP602 or DP605 for
+        UnsupportedModelError: DP603 for an `init` estimator whose answers are not exact, DP602 or DP605 for
             malformed state.
     """
     version = context.version(record)
@@ -37,7 +47,7 @@ def read_gradient_boosting(record: Record, context: Context) -> ReadPredictor:
     classifier = record.name == "GradientBoostingClassifier"
     classes = class_labels(record, "classes_", record.get("classes_")) if classifier else None
     loss = text(record, "loss")
-    grid, stages, width = _stages(record)
+    grid, stage_count, width = _stages(record)
     expected = 1 if classes is None or len(classes) == 2 else len(classes)
     if width != expected:
         raise wrong(record, "estimators_", record.get("estimators_"), f"{expected} trees a stage")
@@ -47,6 +57,19 @@ def read_gradient_boosting(record: Record, context: Context) -> ReadPredictor:
         tree = scikit_tree(estimator, n_features=n_features, columns=1)
         trees.append(_scaled(tree, rate))
     link, factor, rule = _decision(record, version, loss, width, classifier=classifier)
+    init = record.get("init_")
+    if isinstance(init, Record) and init.name not in ("DummyClassifier", "DummyRegressor"):
+        stages = Boosted(
+            trees=tuple(trees),
+            target=tuple(range(width)) * stage_count,
+            baseline=np.zeros(width),
+            columns=n_features,
+            link=link,
+            rule=rule,
+            single=True,
+            factor=factor,
+        )
+        return _continued(record, context, init, stages, classes)
     prior = _prior(record, version, loss, width, classifier=classifier)
     reason = "The label is a comparison of sums of leaves, added in the original's order"
     if rule is not None and plain(record.get("init_")) != "zero":
@@ -62,7 +85,7 @@ def read_gradient_boosting(record: Record, context: Context) -> ReadPredictor:
         n_features=n_features,
         root=Boosted(
             trees=tuple(trees),
-            target=tuple(range(width)) * stages,
+            target=tuple(range(width)) * stage_count,
             baseline=prior,
             columns=n_features,
             link=link,
@@ -80,16 +103,77 @@ def read_gradient_boosting(record: Record, context: Context) -> ReadPredictor:
     )
 
 
-def prior_band(prior: FloatArray, trees: Sequence[Tree]) -> float:
+_LARGEST_LOG = 37.0  # |log| of a probability of at least 2^-52, and of its odds
+_EXACT_PARTS = (Forest, Boosted)
+
+
+def _continued(
+    record: Record,
+    context: Context,
+    init: Record,
+    stages: Boosted,
+    classes: tuple[ClassLabel, ...] | None,
+) -> ReadPredictor:
+    """Boosting from a fitted model; scikit-learn hands it the rows as float32."""
+    version = context.version(record)
+    part = context.predictor(init, context)
+    width = len(stages.baseline)
+    if part.n_features != stages.columns:
+        raise wrong(record, "init_", init, f"a model of {stages.columns} columns")
+    exact = part.exact_probabilities if classes else part.ceiling == "proven" and part.task == "regressor"
+    if not exact or not isinstance(part.root, _EXACT_PARTS):
+        raise unsupported(
+            record,
+            "The boosting starts from a model whose answers for float32 rows are not exact",
+            found=f"init={init.cls}",
+            expected="init=None, 'zero', a tree or a forest; for regressors boosting as well",
+        )
+    if classes and part.classes != tuple(range(len(classes))):
+        raise wrong(record, "init_", init, "a classifier of the encoded classes")
+    start: Start = "value"
+    if classes and width == 1:
+        start = "half_log_odds" if text(record, "loss") == "exponential" else "log_odds"
+    elif classes:
+        start = "log" if version < _LOSS_OBJECTS_SINCE else "centred_log"
+    rule = stages.rule
+    if rule is not None:
+        bound = np.full(width, _LARGEST_LOG)
+        band = prior_band(bound, stages.trees, more=width)
+        rule = replace(rule, exact=False, band=band, sums_exact=False)
+    root = Continued(part.root, start, _epsilon(version), replace(stages, rule=rule))
+    return ReadPredictor(
+        task="classifier" if classes else "regressor",
+        classes=classes,
+        n_features=stages.columns,
+        root=root,
+        ceiling="certified" if classes else "proven",
+        reason=(
+            "The sums start from logarithms of another model's probabilities; a margin covers them"
+            if classes
+            else "The sums start from exact answers and add leaves in the original's order"
+        ),
+        allow_nan=False,
+        allow_infinite=False,
+        max_abs=FLOAT32_MAX,
+        family=f"{record.name}({part.family})",
+        decision_function=classes is not None,
+    )
+
+
+def _epsilon(version: tuple[int, int]) -> float:
+    return float(np.finfo(np.float64 if version >= _SMALL_EPS_SINCE else np.float32).eps)
+
+
+def prior_band(prior: FloatArray, trees: Sequence[Tree], *, more: int = 0) -> float:
     """How far two sums of leaves may be apart that start at priors which differ in the last bits; a power of two.
 
     With T trees and every partial sum at most M, each sum errs by (T + 2) ulp of M and each prior by 4; a label
-    compares two sums.
+    compares two sums. `more` counts classes over whose logarithms a mean is taken.
     """
     largest = float(np.abs(prior).max()) + sum(
         float(np.abs(tree.value[tree.is_leaf]).max()) for tree in trees
     )
-    return float(2.0 ** math.ceil(math.log2(8 * (len(trees) + 8) * 2.0**-53 * max(1.0, largest))))
+    return float(2.0 ** math.ceil(math.log2(8 * (len(trees) + more + 8) * 2.0**-53 * max(1.0, largest))))
 
 
 def _stages(record: Record) -> tuple[list[Record], int, int]:
@@ -174,7 +258,7 @@ def _class_prior(init: Record, classes: int) -> FloatArray:
 
 def _link(version: tuple[int, int], loss: str, width: int) -> Callable[[FloatArray], FloatArray]:
     """Probabilities to raw scores, with the operations of the writer's version, so that the bits agree."""
-    eps = np.finfo(np.float64 if version >= _SMALL_EPS_SINCE else np.float32).eps
+    eps = _epsilon(version)
     half = 0.5 if loss == "exponential" else 1.0
 
     def binary(prior: FloatArray) -> FloatArray:

@@ -26,6 +26,7 @@ __all__ = [
     "Chain",
     "ClassLabel",
     "Clip",
+    "Continued",
     "Curve",
     "Divide",
     "Elementwise",
@@ -47,6 +48,7 @@ __all__ = [
     "Select",
     "Shift",
     "Stacked",
+    "Start",
     "Subtract",
     "Thresholded",
     "Transform",
@@ -354,6 +356,32 @@ class TreeVotes:
     rule: LabelRule
 
 
+Start: TypeAlias = Literal[
+    "value",  # a regressor's prediction
+    "log_odds",  # log(p / (1 - p)) of the second class
+    "half_log_odds",  # half of it
+    "log",  # log(p) of each class
+    "centred_log",  # log(p) of each class, less their mean
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Continued:
+    """Boosting that goes on from another model: ``raw = start(init(float32(x))) + Σ trees``, in source order.
+
+    Attributes:
+        init: gives the values or the exact probabilities at which the sums start.
+        start: how they become raw scores.
+        eps: probabilities are clipped to [eps, 1 - eps] first.
+        stages: the trees and the decision; its baseline is not used.
+    """
+
+    init: Predictor
+    start: Start
+    eps: float
+    stages: Boosted
+
+
 @dataclass(frozen=True, eq=False)
 class Curve:
     """A rising line through `values` at `knots`, constant beyond the first and the last."""
@@ -418,7 +446,7 @@ class Stacked:
 
 
 Composition: TypeAlias = Union[  # noqa: UP007
-    Averaged, HardVote, TreeVotes, Calibrated, Thresholded, OneVsRest, Stacked
+    Averaged, HardVote, TreeVotes, Calibrated, Thresholded, OneVsRest, Stacked, Continued
 ]
 Predictor: TypeAlias = Union[Forest, Boosted, Linear, Network, Chain, Composition]  # noqa: UP007
 
@@ -483,6 +511,9 @@ def walk_predictors(root: Predictor) -> Iterator[Predictor]:
             yield from walk_predictors(root.predictor)
         case TreeVotes():
             yield root.forest
+        case Continued():
+            yield from walk_predictors(root.init)
+            yield root.stages
         case Calibrated() | Thresholded():
             yield from walk_predictors(root.member.predictor)
         case Averaged() | HardVote() | OneVsRest() | Stacked():

@@ -53,6 +53,9 @@ def _groups(record: Record, preamble: Preamble | None, depth: int) -> Iterator[T
     trees = read_trees(record)
     if trees is not None:
         yield TreeGroup(trees, None if preamble is None else _flushed(record, preamble, trees))
+        start = record.get("init_")
+        if isinstance(start, Record):  # boosting that goes on from a model
+            yield from _groups(start, preamble, depth + 1)
         return
     if record.name == "Pipeline":
         yield from _pipeline(record, preamble, depth)

@@ -18,7 +18,7 @@ from .node_tables import LeafRows, leaf_rows, numbered_tree
 from .reading import integer, labels, records, unreadable
 from .vocabulary import INT64, Answer, apply, as_double, as_single, cast, constant, scalar, squeeze, trees
 
-__all__ = ["expect_forest", "expect_tree", "forest_rows", "tree_table"]
+__all__ = ["expect_forest", "expect_tree", "forest_rows", "leaf_table", "tree_table"]
 
 _WHOLE_IN_SINGLE = 1 << 24
 """Leaf numbers up to here are float32 numbers."""
@@ -66,13 +66,13 @@ def tree_table(member: Record, derive: Derivation, width: int | None = None) -> 
     return np.asarray(rows / np.where(total == 0.0, 1.0, total))
 
 
-def forest_rows(
+def leaf_table(
     members: Sequence[Record],
     tables: Sequence[LeafRows],
     rows: Expected,
     renumbered: Sequence[npt.NDArray[np.int64]] | None = None,
 ) -> Expected:
-    """The rows of the leaves that are reached, added from the first tree on, [N, width].
+    """The row of the leaf that is reached in each tree, [N, trees, width].
 
     Args:
         members: the trees.
@@ -93,7 +93,17 @@ def forest_rows(
     else:
         found = trees(as_double(as_single(rows)), numbered, targets=len(members))
     leaf = cast(found, INT64)
-    gathered = apply("Gather", constant(np.concatenate(tables)), leaf, axis=0)
+    return apply("Gather", constant(np.concatenate(tables)), leaf, axis=0)
+
+
+def forest_rows(
+    members: Sequence[Record],
+    tables: Sequence[LeafRows],
+    rows: Expected,
+    renumbered: Sequence[npt.NDArray[np.int64]] | None = None,
+) -> Expected:
+    """The rows of `leaf_table`, added from the first tree on, [N, width]."""
+    gathered = leaf_table(members, tables, rows, renumbered)
     if len(members) == 1:
         return squeeze(gathered)
     running = apply("CumSum", gathered, constant(1, np.int64))

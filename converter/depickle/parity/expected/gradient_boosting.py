@@ -24,10 +24,12 @@ from .answers import (
     two_classes,
 )
 from .derivation import Derivation
+from .forests import leaf_table
 from .node_tables import constant_tree, weighted_tree
+from .not_derived import NotDerivedError
 from .reading import labels, number, one_of, record, records, unreadable, vector
 from .spread import EXP_SPREAD, as_bound
-from .vocabulary import Answer, as_double, as_single, trees
+from .vocabulary import Answer, add_up, apply, as_double, as_single, columns, constant, scalar, trees
 
 __all__ = ["expect_gradient_boosting"]
 
@@ -49,8 +51,11 @@ def expect_gradient_boosting(owner: Record, rows: Expected, derive: Derivation) 
     if width != (len(labels(owner)) if classifier and len(labels(owner)) > 2 else 1):
         raise unreadable(owner, "estimators_", "as many trees a stage as there are raw scores")
     exponential = one_of(owner, "loss", "exponential")
-    prior = _prior(owner, since, width, classifier=classifier, exponential=exponential)
     rate = number(owner, "learning_rate")
+    start = owner.get("init_")
+    if isinstance(start, Record) and not start.name.startswith("Dummy"):
+        return _from_a_model(owner, start, members, width, rows, derive)
+    prior = _prior(owner, since, width, classifier=classifier, exponential=exponential)
     found = [constant_tree(float(value), place) for place, value in enumerate(prior)]
     found += [weighted_tree(member, rate, place % width) for place, member in enumerate(members)]
     raw = trees(as_double(as_single(rows)), found, targets=width)
@@ -75,15 +80,76 @@ def expect_gradient_boosting(owner: Record, rows: Expected, derive: Derivation) 
     return Answer(known, index, p, raw, margin, bound, probability_error=EXP_SPREAD, decides=True)
 
 
-def _prior_band(prior: npt.NDArray[np.float64], found: Sequence[ExpectedTree]) -> float:
+_HIGHEST_LOG = 37.0
+"""No logarithm of a probability clipped at 2^-52, and of its odds, is larger."""
+
+
+def _from_a_model(
+    owner: Record, start: Record, members: list[Record], width: int, rows: Expected, derive: Derivation
+) -> Answer:
+    """``raw_predictions`` begin with what ``init_`` answers for the rows as float32, and each stage adds to them."""
+    since = derive.version(owner)
+    rate = number(owner, "learning_rate")
+    narrow = as_double(as_single(rows))
+    first = derive.answer(start, narrow)
+    stages = [weighted_tree(member, rate, place % width) for place, member in enumerate(members)]
+    tables = [tree.weight[tree.left < 0][:, np.newaxis] for tree in stages]
+    leaves = apply("Squeeze", leaf_table(members, tables, narrow), constant([2], np.int64))
+    classifier = owner.name == "GradientBoostingClassifier"
+    if classifier:
+        if first.probabilities is None or first.probability_error != 0.0:
+            raise NotDerivedError("a start from probabilities that are not exact")
+        if first.labels != tuple(range(len(labels(owner)))):
+            raise unreadable(owner, "init_", "a classifier of the encoded classes")
+        begin = _logarithms(owner, first.probabilities, since, width)
+    else:
+        if first.scores is None or first.score_error != 0.0 or first.labels is not None:
+            raise NotDerivedError("a start from values that are not exact")
+        begin = first.scores
+    sums = []
+    for place in range(width):
+        own = list(range(place, len(members), width))
+        both = (begin, leaves) if width == 1 else (columns(begin, [place]), columns(leaves, own))
+        running = apply("CumSum", apply("Concat", *both, axis=1), constant(1, np.int64))
+        sums.append(columns(running, [len(own)]))
+    raw = sums[0] if width == 1 else apply("Concat", *sums, axis=1)
+    if not classifier:
+        return Answer(scores=raw)
+    exponential = one_of(owner, "loss", "exponential")
+    p = soft_max(raw, width) if width > 1 else two_classes(logistic(raw, factor=2.0 if exponential else 1.0))
+    recent = since >= _COMMON_LOSSES_SINCE or (exponential and width == 1)
+    cut = 0.0 if recent else even_chance(1.0)
+    index = argmax(raw) if width > 1 else threshold_rule(raw, "GreaterOrEqual", cut)
+    band = _prior_band(np.full(width, _HIGHEST_LOG), stages, width)
+    margin = lead(raw, width)
+    bound = as_bound(band, margin)
+    return Answer(labels(owner), index, p, raw, margin, bound, band, band + EXP_SPREAD, decides=True)
+
+
+def _logarithms(owner: Record, p: Expected, since: tuple[int, int], width: int) -> Expected:
+    """Raw scores: log-odds of the second class; of several classes logarithms, since 1.4 less their mean."""
+    eps = float(np.finfo(np.float64 if since >= _DOUBLE_EPS_SINCE else np.float32).eps)
+    limits = constant(eps), constant(1 - eps)
+    if width == 1:
+        second = apply("Clip", columns(p, [1]), *limits)
+        odds = apply("Log", apply("Div", second, apply("Sub", scalar(1.0), second)))
+        return apply("Mul", scalar(0.5), odds) if one_of(owner, "loss", "exponential") else odds
+    logs = apply("Log", apply("Clip", p, *limits))
+    if since < _COMMON_LOSSES_SINCE:
+        return logs
+    mean = apply("Div", add_up([columns(logs, [place]) for place in range(width)]), scalar(float(width)))
+    return apply("Sub", logs, mean)
+
+
+def _prior_band(prior: npt.NDArray[np.float64], found: Sequence[ExpectedTree], logs: int = 0) -> float:
     """A power of two above 8(T + 8)uM: T trees, u = 2^-53, M the largest prior and the largest leaf of every tree.
 
     A sum of T + 1 terms errs by (T + 2)uM on each side, the prior itself by 4 units in the last place, and a label
-    compares two sums.
+    compares two sums. T counts `logs` more where a mean of that many logarithms was taken.
     """
     leaves = sum(float(np.abs(tree.weight[tree.left < 0]).max()) for tree in found)
     size = max(1.0, float(np.abs(prior).max()) + leaves)
-    return float(2.0 ** math.ceil(math.log2(8 * (len(found) + 8) * 2.0**-53 * size)))
+    return float(2.0 ** math.ceil(math.log2(8 * (len(found) + logs + 8) * 2.0**-53 * size)))
 
 
 def _prior(
