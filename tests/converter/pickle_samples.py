@@ -91,6 +91,9 @@ def _fitted() -> dict[str, object]:
         "isolation forest": IsolationForest(n_estimators=5, random_state=1).fit(X),
         "gradient boosting": GradientBoostingClassifier(n_estimators=4).fit(X, y),
         "histogram boosting": HistGradientBoostingClassifier(max_iter=4).fit(X, y),
+        "histogram boosting with categories": HistGradientBoostingClassifier(
+            max_iter=4, categorical_features=[3]
+        ).fit(np.c_[X[:, :3], y], named),
         "logistic": LogisticRegression().fit(X, y),
         "network": MLPClassifier((5,), max_iter=20, random_state=1).fit(X, y),
         "support vectors": SVC(probability=False).fit(X, y),

@@ -68,6 +68,111 @@ def dtype_with(code: str, state: bytes) -> bytes:
     return array_of(b"K\x01\x85", call("numpy", "dtype", short(code) + b"\x89\x88\x87") + state, b"\0" * 8)
 
 
+CHECK = named("sklearn.utils.validation", "check_array")
+WORDS = (
+    b"}(" + short("dtype") + b"]" + named("numpy", "float64") + b"a" + short("ensure_all_finite") + b"\x89u"
+)
+
+
+def partial(
+    function: bytes = CHECK,
+    again: bytes = CHECK,
+    args: bytes = b")",
+    words: bytes = WORDS,
+    space: bytes = b"N",
+) -> bytes:
+    """The partial of HistGradientBoosting's `_preprocessor`, with one part exchanged."""
+    return call("functools", "partial", function + b"\x85") + b"(" + again + args + words + space + b"tb"
+
+
+def words(dtypes: bytes, name: str, value: bytes) -> bytes:
+    return b"}(" + short("dtype") + dtypes + short(name) + value + b"u"
+
+
+SYSTEM = named("os", "system")
+F8 = b"]" + named("numpy", "float64") + b"a"
+PARTIALS: dict[str, tuple[bytes, str]] = {
+    "a partial over os.system": (partial(SYSTEM, SYSTEM), "DP420"),
+    "a partial over another function of scikit-learn": (
+        partial(*[named("sklearn.utils.validation", "check_X_y")] * 2),
+        "DP420",
+    ),
+    "a partial over check_array under another name": (partial(*[named("sklearn.utils", "check_array")] * 2), "DP420"),
+    "a partial over a class": (partial(SCALER, SCALER), "DP420"),
+    "a partial over a partial": (partial(partial()), "DP420"),
+    "a partial over text": (partial(short("check_array")), "DP420"),
+    "a partial with two arguments": (call("functools", "partial", CHECK + b"N\x86"), "DP420"),
+    "a partial without arguments": (call("functools", "partial"), "DP420"),
+    "a partial whose state swaps the function": (partial(again=SYSTEM), "DP420"),
+    "a partial whose state holds a partial": (partial(again=partial()), "DP420"),
+    "a partial with arguments in its state": (partial(args=b"K\x01\x85"), "DP420"),
+    "a partial with a list of arguments": (partial(args=b"]"), "DP420"),
+    "a partial with attributes": (partial(space=b"}" + short("x") + b"Ns"), "DP420"),
+    "a partial with special attributes": (partial(space=b"}" + short("__class__") + CHECK + b"s"), "DP420"),
+    "a partial with a list for attributes": (partial(space=b"]"), "DP420"),
+    "a partial without keywords": (partial(words=b"}"), "DP420"),
+    "a partial that never gets its state": (call("functools", "partial", CHECK + b"\x85"), "DP420"),
+    "a partial with the state of an object": (
+        call("functools", "partial", CHECK + b"\x85") + b"}" + short("func") + CHECK + b"sb",
+        "DP420",
+    ),
+    "a partial with a state of three": (
+        call("functools", "partial", CHECK + b"\x85") + CHECK + b")" + WORDS + b"\x87b",
+        "DP420",
+    ),
+    "a partial with its state twice": (partial() + b"(" + CHECK + b")" + WORDS + b"Ntb", "DP430"),
+    "a partial of another precision": (
+        partial(words=words(b"]" + named("numpy", "float32") + b"a", "ensure_all_finite", b"\x89")),
+        "DP420",
+    ),
+    "a partial with a function for dtype": (partial(words=words(b"]" + SYSTEM + b"a", "x", b"\x89")), "DP420"),
+    "a partial that refuses missing values": (partial(words=words(F8, "ensure_all_finite", b"\x88")), "DP420"),
+    "a partial with 0 for False": (partial(words=words(F8, "ensure_all_finite", b"K\0")), "DP420"),
+    "a partial with another keyword": (partial(words=words(F8, "estimator", SCALER)), "DP420"),
+    "a partial with a third keyword": (partial(words=WORDS + short("copy") + b"\x88s"), "DP420"),
+    "a partial with both spellings": (partial(words=WORDS + short("force_all_finite") + b"\x89s"), "DP420"),
+    "a partial with an OrderedDict": (partial(words=call("collections", "OrderedDict")), "DP420"),
+    "a partial whose keywords grow after it took them": (
+        b"}\x94(" + short("dtype") + F8 + short("ensure_all_finite") + b"\x89u"
+        + short("late") + partial(words=b"h\0") + b"s",
+        "DP432",
+    ),
+    "a partial whose dtypes grow after it took them": (
+        F8 + b"\x94" + partial(words=words(b"h\0", "ensure_all_finite", b"\x89")) + b"a",
+        "DP432",
+    ),
+    "a partial whose attributes grow after it took them": (
+        b"}\x94" + short("x") + partial(space=b"h\0") + b"s",
+        "DP432",
+    ),
+    "a call of a partial": (partial() + b"]\x85R", "DP415"),
+    "a call of a partial without its state": (
+        call("functools", "partial", CHECK + b"\x85") + b"]\x85R",
+        "DP415",
+    ),
+    "an item appended to a partial": (partial() + b"Na", "DP432"),
+    "a partial created as an object": (named("functools", "partial") + CHECK + b"\x85\x81", "DP420"),
+    "functools.partial as data": (SCALER + b"}" + short("copy") + named("functools", "partial") + b"sb", "DP420"),
+    "check_array as data": (SCALER + b"}" + short("copy") + CHECK + b"sb", "DP425"),
+    "check_array as data beside an honest partial": (
+        CHECK + b"\x94" + partial(b"h\0", b"h\0") + b"\x86",
+        "DP425",
+    ),
+    "a state that is also kept elsewhere": (
+        b"(" + CHECK + b")" + WORDS + b"Nt\x94" + call("functools", "partial", CHECK + b"\x85") + b"h\0b\x86",
+        "DP425",
+    ),
+    "check_array called": (call("sklearn.utils.validation", "check_array", b"]\x85"), "DP421"),
+    "a subclass of partial": (call("sklearn.utils._testing", "partial", CHECK + b"\x85"), "DP421"),
+    "the partial of the C module": (call("_functools", "partial", CHECK + b"\x85"), "DP420"),
+    "a _reconstructor of partial": (
+        call("copyreg", "_reconstructor", named("functools", "partial") + named("builtins", "object") + b"N\x87"),
+        "DP420",
+    ),
+    "a __newobj__ of partial": (call("copyreg", "__newobj__", named("functools", "partial") + b"\x85"), "DP420"),
+}  # fmt: skip
+
+
 def zipped(name: str) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
@@ -259,6 +364,7 @@ for _sentence in (
     "a dtype with a subarray",
 ):
     REFUSED[_sentence] = (stream(REFUSED[_sentence][0]), REFUSED[_sentence][1])
+REFUSED |= {sentence: (stream(body), rule) for sentence, (body, rule) in PARTIALS.items()}
 
 
 @pytest.mark.parametrize("sentence", REFUSED)
@@ -271,6 +377,28 @@ def test_a_bad_input_is_refused_by_its_rule(sentence):
         vet(data, where="x.pkl")
     assert refusal.value.findings == result.findings
     assert refusal.value.code == result.findings[0].rule
+
+
+@pytest.mark.parametrize("name", ["ensure_all_finite", "force_all_finite"])
+@pytest.mark.parametrize("space", [b"N", b"}"])
+def test_the_partial_of_histogram_boosting_alone_is_accepted(name, space):
+    held = vet(stream(partial(words=words(F8, name, b"\x89"), space=space)))
+    assert held.root.cls == "functools.partial"
+    assert [ref.path for ref in held.root.args] == ["sklearn.utils.validation.check_array"]
+    assert set(held.root.attrs()) == {"dtype", name}
+    assert ("sklearn.utils.validation", "check_array") not in {(use.module, use.name) for use in held.globals}
+
+
+@pytest.mark.parametrize("role", ["created", "data"])
+def test_a_user_policy_cannot_widen_the_partial(role):
+    for rule in (None, "check_array_partial", "inert"):
+        entry = {"module": "functools", "name": "partial", "roles": ["called", role], "rule": rule}
+        text = json.dumps(
+            {"schema_version": 1, "family": "mine", "versions": {}, "globals": [entry]}
+        ).encode()
+        with pytest.raises(ConfigurationError) as refusal:
+            parse_policy_file(text)
+        assert refusal.value.code == "DP921"
 
 
 def test_a_dangerous_callable_is_named_with_its_place():

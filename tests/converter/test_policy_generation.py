@@ -70,7 +70,6 @@ def test_every_callable_of_a_shipped_policy_was_reviewed(family: str) -> None:
     ("module", "name"),
     [
         ("builtins", "getattr"),
-        ("functools", "partial"),
         ("operator", "attrgetter"),
         ("scipy.stats._distn_infrastructure", "rv_continuous_frozen"),
         ("scipy.stats._continuous_distns", "uniform_gen"),
@@ -81,6 +80,16 @@ def test_every_callable_of_a_shipped_policy_was_reviewed(family: str) -> None:
 def test_what_a_review_refused_is_in_no_shipped_policy(module: str, name: str) -> None:
     for role in ("created", "called", "data"):
         assert not default_policy().admits(module, name, role)
+
+
+def test_a_partial_is_admitted_as_a_call_under_its_own_rule_only() -> None:
+    roles = {
+        role
+        for role in ("created", "called", "data")
+        if default_policy().admits("functools", "partial", role)
+    }
+    assert roles == {"called"}
+    assert default_policy().table["functools", "partial"].rule == "check_array_partial"
 
 
 @pytest.mark.parametrize("protocol", range(6))

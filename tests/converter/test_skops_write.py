@@ -27,8 +27,10 @@ from sklearn.ensemble import (
     StackingClassifier,
     VotingClassifier,
 )
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, RandomizedSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, RobustScaler, StandardScaler
@@ -40,6 +42,7 @@ from depickle.pickles import open_package, vet
 from depickle.skops_files import write_skops
 
 ROWS = np.random.default_rng(7).standard_normal((80, 4))
+CODES = np.c_[ROWS[:, :2], np.arange(80) % 5, ROWS[:, 3]]
 LABELS = np.where(ROWS[:, 0] + ROWS[:, 1] ** 2 > 0.7, 1, 0)
 WORDS = np.array(["SELL", "WAIT", "BUY"])[np.digitize(ROWS[:, 0], [-0.5, 0.5])]
 
@@ -61,6 +64,21 @@ ESTIMATORS: dict[str, BaseEstimator] = {
     "projection": make_pipeline(PCA(2), LogisticRegression()),
     "encoder": make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression()),
     "ufunc": make_pipeline(FunctionTransformer(np.tanh), LogisticRegression()),
+    "categories": HistGradientBoostingClassifier(max_iter=4, categorical_features=[2]),
+    "search": GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0], "class_weight": [None, "balanced"]}, cv=2),
+    "random search": RandomizedSearchCV(
+        make_pipeline(StandardScaler(), LogisticRegression()),
+        {"logisticregression__C": [0.1, 1.0], "standardscaler": [StandardScaler(), "passthrough"]},
+        n_iter=3,
+        cv=2,
+        random_state=0,
+    ),
+    "search of several grids": GridSearchCV(
+        DecisionTreeClassifier(random_state=0), [{"max_depth": [1, 2]}, {"min_samples_leaf": [3, 0.2]}], cv=2
+    ),
+    "halving search": HalvingGridSearchCV(
+        DecisionTreeClassifier(random_state=0), {"max_depth": [1, 2, None]}, cv=2, random_state=0
+    ),
     "random state object": DecisionTreeClassifier(random_state=np.random.RandomState(3)),
 }
 
@@ -69,7 +87,7 @@ def fitted(name: str, labels: np.ndarray = LABELS) -> Any:
     estimator = ESTIMATORS[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return estimator.fit(ROWS, labels)
+        return estimator.fit(CODES if name == "categories" else ROWS, labels)
 
 
 def written(estimator: Any) -> bytes:
@@ -111,7 +129,9 @@ def test_says_what_skops_itself_would_write(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["forest", "histogram boosting", "lightgbm", "xgboost", "encoder"])
+@pytest.mark.parametrize(
+    "name", ["forest", "histogram boosting", "lightgbm", "xgboost", "encoder", "categories", "search"]
+)
 def test_loads_in_skops_and_answers_as_the_original(name: str) -> None:
     estimator = fitted(name, WORDS if name != "xgboost" else LABELS)
     data = written(estimator)

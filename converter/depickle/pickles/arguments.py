@@ -29,7 +29,18 @@ from .graph import (
 )
 from .names import CANONICAL_MODULES, LANGUAGE_TYPES
 
-__all__ = ["RULES_BY_NAME", "ArgumentRule", "Builder"]
+__all__ = ["PARTIAL", "RULES_BY_NAME", "ArgumentRule", "Builder", "PartialError", "partial_keywords"]
+
+#: The only partial that is admitted is the one of `_CHECK_ARRAY` with the keywords of HistGradientBoosting.
+PARTIAL = "functools.partial"
+_CHECK_ARRAY = "sklearn.utils.validation.check_array"
+_FLAGS = ("ensure_all_finite", "force_all_finite")  # since scikit-learn 1.6, and before
+
+
+class PartialError(ArgumentError):
+    """Internal: a `functools.partial` that calls something else than HistGradientBoosting's check."""
+
+    rule = "DP420"
 
 
 class Builder(Protocol):
@@ -54,7 +65,7 @@ class Builder(Protocol):
         """True where the global may be mentioned."""
 
     def opened(self, kind: str) -> None:
-        """Count a dtype or array that a later BUILD must complete."""
+        """Count a dtype, array or partial that a later BUILD must complete."""
 
 
 ArgumentRule = Callable[[Builder, GlobalRef, Sequence[Raw], int], Raw]
@@ -336,6 +347,52 @@ def _inert(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -
     return Record(module, ref.name, "reduce", _inert_args(args), offset)
 
 
+def _check_array_partial(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
+    if len(args) != 1 or not isinstance(args[0], GlobalRef) or args[0].path != _CHECK_ARRAY:
+        raise PartialError(f"only {_CHECK_ARRAY} is admitted")
+    builder.opened("partial")
+    # A reference of its own: only this one is no mention, wherever else the stream's own may stand.
+    return Record(ref.module, ref.name, "reduce", (GlobalRef(args[0].module, args[0].name, offset),), offset)
+
+
+def partial_keywords(builder: Builder, state: Raw) -> DictNode:
+    """The keywords in the state ``(check_array, (), keywords, None)`` of an admitted partial.
+
+    Raises:
+        PartialError: unless they are what HistGradientBoosting gives: ``dtype=[numpy.float64]`` and no check of
+            finiteness.
+    """
+    if not isinstance(state, TupleNode) or len(state) != 4:
+        raise PartialError("its state is not the tuple that functools writes")
+    function, args, keywords, namespace = state.items
+    if not isinstance(function, GlobalRef) or function.path != _CHECK_ARRAY:
+        raise PartialError(f"its state names another function than {_CHECK_ARRAY}")
+    if type(args) is not TupleNode or args.items:
+        raise PartialError("it has arguments of its own")
+    if namespace is not None and (
+        not isinstance(namespace, DictNode) or namespace.kind != "dict" or namespace.items
+    ):
+        raise PartialError("it has attributes of its own")
+    held = keywords.items if isinstance(keywords, DictNode) and keywords.kind == "dict" else {}
+    dtypes = held.get("dtype")
+    flag = next((name for name in _FLAGS if name in held), "")
+    if (
+        not isinstance(keywords, DictNode)
+        or len(held) != 2
+        or held.get(flag) is not False
+        or type(dtypes) is not ListNode
+        or len(dtypes) != 1
+        or not isinstance(dtypes[0], GlobalRef)
+        or dtypes[0].path != "numpy.float64"
+    ):
+        raise PartialError("only the keywords dtype=[numpy.float64] and ensure_all_finite=False are admitted")
+    builder.given(keywords.items)
+    builder.given(dtypes.items)
+    if namespace is not None:
+        builder.given(namespace.items)
+    return keywords
+
+
 def _never(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
     raise ArgumentError("it is created as an object, never called")
 
@@ -344,6 +401,7 @@ def _never(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -
 RULES_BY_NAME: dict[str, ArgumentRule] = {
     "bytearray": _bytearray,
     "bytes": _bytes,
+    "check_array_partial": _check_array_partial,
     "codecs_encode": _codecs_encode,
     "complex": _complex,
     "counter": _counter,

@@ -21,7 +21,7 @@ from collections.abc import Sequence, Sized
 from typing import Final
 
 from . import arrays
-from .arguments import RULES_BY_NAME
+from .arguments import PARTIAL, RULES_BY_NAME, PartialError, partial_keywords
 from .arrays import ArgumentError
 from .findings import Finding
 from .graph import (
@@ -122,6 +122,7 @@ class Interpreter:
         self._open_wrappers = 0
         self._open_arrays = 0
         self._open_dtypes = 0
+        self._open_partials = 0
         self._tuple_keys = 0
         self._copied = 0
         self._claimed = 0
@@ -189,9 +190,11 @@ class Interpreter:
         self._given.append((items, len(items)))
 
     def opened(self, kind: str) -> None:
-        """Count a dtype or array that a later BUILD must complete."""
+        """Count a dtype, array or partial that a later BUILD must complete."""
         if kind == "dtype":
             self._open_dtypes += 1
+        elif kind == "partial":
+            self._open_partials += 1
         else:
             self._open_arrays += 1
 
@@ -385,6 +388,8 @@ class Interpreter:
                 reached=target.cls,
             )
             return target
+        if target.name == "partial" and target.cls == PARTIAL:
+            return self._build_partial(target, state, offset)
         if not isinstance(state, DictNode | TupleNode):
             raise StreamError("DP430", f"the state of {target.cls} is {_kind(state)}", offset, 0x62)
         if target.module == "numpy.ma.core" and target.name == "MaskedArray":
@@ -402,6 +407,14 @@ class Interpreter:
             for half in state:
                 if isinstance(half, DictNode):
                     self._check_keys(target, half, offset)
+        return target
+
+    def _build_partial(self, target: Record, state: Raw, offset: int) -> Record:
+        try:
+            target.state = partial_keywords(self, state)
+        except PartialError as error:
+            raise StreamError(error.rule, f"{PARTIAL}: {error}", offset, 0x62) from error
+        self._open_partials -= 1
         return target
 
     def _check_keys(self, target: Record, state: DictNode, offset: int) -> None:
@@ -984,6 +997,8 @@ class Interpreter:
             raise StreamError("DP441", "an array or a dtype never gets its state", pos)
         if self._open_wrappers:
             raise StreamError("DP442", "a joblib array never gets its bytes", pos)
+        if self._open_partials:
+            raise StreamError("DP420", f"{PARTIAL}: one never gets its keywords", pos)
         if any(len(items) != size for items, size in self._given):
             raise StreamError("DP432", "a list or dict grows after an object took it", pos)
 

@@ -54,6 +54,7 @@ BASE_RULES: dict[tuple[str, str], str] = {
     ("datetime", "timezone"): "datetime",
     ("numpy", "dtype"): "dtype",
     ("joblib.numpy_pickle", "NumpyArrayWrapper"): "joblib_array",
+    ("functools", "partial"): "check_array_partial",
 }
 for _module in ("builtins", "__builtin__"):
     BASE_RULES |= {
@@ -108,8 +109,10 @@ FORBIDDEN_ROOTS = frozenset(
 )
 
 #: Single names that no policy may admit although their library is admitted: each runs or reaches what it is given.
+#: ``functools.partial`` may be called under its own rule, which base.json names, and nothing else.
 FORBIDDEN_NAMES = frozenset(
     {
+        ("functools", "partial"),
         ("numpy", "load"),
         ("numpy", "save"),
         ("numpy", "fromfile"),

@@ -100,6 +100,8 @@ def parse_policy_file(data: bytes, *, where: str = "policy") -> PolicyFile:
             )
         pair = (entry.module, entry.name)
         plain = pair in BASE_RULES or (pair in LANGUAGE_TYPES and entry.roles == ("data",))
+        if pair in FORBIDDEN_NAMES:
+            plain = plain and entry.roles == ("called",) and entry.rule == BASE_RULES[pair]
         if not plain and (entry.module.partition(".")[0] in FORBIDDEN_ROOTS or pair in FORBIDDEN_NAMES):
             raise ConfigurationError(
                 "Policy entry names something that no policy may admit",

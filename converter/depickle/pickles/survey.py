@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from .arguments import PARTIAL
 from .graph import (
     Array,
     DictNode,
@@ -104,7 +105,7 @@ def _children(interpreter: Interpreter, node: _Container, mentioned: set[int]) -
     if node.cls == WRAPPER:
         raise StreamError("DP442", "a joblib array is used after its bytes were read", node.offset)
     found: list[_Container] = []
-    if node.args:
+    if node.args and node.cls != PARTIAL:  # the one function in an admitted partial was settled by its rule
         found = _filter(interpreter, list(node.args), mentioned)
     if node.listitems:
         found += _filter(interpreter, node.listitems, mentioned)

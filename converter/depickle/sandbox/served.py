@@ -13,6 +13,7 @@ from ..pickles.containers import ContainerError, open_container
 __all__ = ["SupportsGlobalUse", "SupportsVetted", "served_globals", "served_modules", "stream_of"]
 
 _ARRAY: Final = ("joblib.numpy_pickle", "NumpyArrayWrapper")
+_PARTIAL: Final = ("functools", "partial")
 _SERVED: Final = frozenset(("created", "called", "data"))
 _STAND_INS: Final = frozenset(("auxiliary",))
 _NDARRAY: Final = (("numpy", "ndarray"),)
@@ -32,6 +33,7 @@ _IMPLIED: Final = {
         ("numpy.ma.core", "MaskedArray"),
         ("numpy", "ndarray"),
     ),
+    _PARTIAL: (("sklearn.utils.validation", "check_array"),),
     ("copyreg", "_reconstructor"): _LANGUAGE,
     ("collections", "defaultdict"): (*_LANGUAGE, ("collections", "OrderedDict")),
     ("copy_reg", "_reconstructor"): _LANGUAGE,
@@ -90,6 +92,8 @@ def served_globals(uses: Iterable[SupportsGlobalUse]) -> tuple[ServedGlobal, ...
         pair = (use.module, use.name)
         if pair == _ARRAY:
             how = "array"
+        elif pair == _PARTIAL:
+            how = "partial" if use.role == "called" else ""
         elif use.role in _STAND_INS:
             how = "standin"
         elif use.role in _SERVED:

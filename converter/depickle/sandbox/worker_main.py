@@ -67,7 +67,7 @@ EXIT_NOT_CONFINED = 81
 EXIT_TRIPWIRE = 82
 
 Policy = Mapping[Tuple[str, str], str]  # noqa: UP006  # evaluated by Python 3.8
-"""Exact (module, name) as the stream spells it → ``serve``, ``standin`` or ``array``."""
+"""Exact (module, name) as the stream spells it → ``serve``, ``standin``, ``array`` or ``partial``."""
 
 
 class RefusedError(Exception):
@@ -531,6 +531,77 @@ class ArrayWrapper:
         return shaped
 
 
+class CheckArrayPartial(functools.partial):  # type: ignore[type-arg]  # takes none on Python 3.8
+    """The one partial that models hold: HistGradientBoosting's check of numerical columns.
+
+    It is made of `check_array` alone, takes only the state that the library writes, once, and answers no call before.
+    """
+
+    __slots__ = ("_ready",)
+    _ready: bool
+
+    def __new__(cls, *given: Any) -> CheckArrayPartial:
+        """Take `check_array` and nothing else.
+
+        Raises:
+            RefusedError: for any other function or more arguments.
+        """
+        if len(given) != 1 or given[0] is None or given[0] is not _check_array():
+            raise RefusedError("unadmitted", "functools.partial of something else than check_array")
+        made = super().__new__(cls, given[0])
+        made._ready = False
+        return made
+
+    def __setstate__(self, state: Any) -> None:
+        """Take the state ``(check_array, (), keywords, None)``.
+
+        Raises:
+            RefusedError: for any other state, and for a second one.
+        """
+        import numpy
+
+        keywords: Any = state[2] if type(state) is tuple and len(state) == 4 else None
+        flag = (
+            "force_all_finite"
+            if type(keywords) is dict and "force_all_finite" in keywords
+            else "ensure_all_finite"
+        )
+        if (
+            self._ready
+            or type(keywords) is not dict
+            or state[0] is not _check_array()
+            or state[1] != ()
+            or not (state[3] is None or (type(state[3]) is dict and not state[3]))
+            or keywords.keys() != {"dtype", flag}
+            or keywords[flag] is not False
+            or type(keywords["dtype"]) is not list
+            or len(keywords["dtype"]) != 1
+            or keywords["dtype"][0] is not numpy.float64
+        ):
+            raise RefusedError("unadmitted", "functools.partial with a state of its own")
+        held = (state[0], (), {"dtype": [numpy.float64], flag: False}, None)
+        functools.partial.__setstate__(self, held)  # type: ignore[attr-defined]  # typeshed omits it
+        self._ready = True
+
+    def __reduce__(self) -> Any:
+        """As the real partial, so that a model that is saved again names nothing of this file."""
+        return functools.partial, (self.func,), (self.func, (), self.keywords, None)
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """What the real partial answers.
+
+        Raises:
+            RefusedError: before it has its state.
+        """
+        if not self._ready:
+            raise RefusedError("unadmitted", "functools.partial is called while it is read")
+        return super().__call__(*arguments, **keywords)
+
+
+def _check_array() -> Any:
+    return getattr(sys.modules.get("sklearn.utils.validation"), "check_array", None)
+
+
 class _Admission:
     """`find_class` of both readers: an exact table, nothing else."""
 
@@ -547,6 +618,8 @@ class _Admission:
             self.refuse(module, name)
         if role == "array":
             return ArrayWrapper
+        if role == "partial":
+            return CheckArrayPartial
         if role == "standin":
             return type(name, (StandIn,), {})
         if role != "serve":

@@ -365,6 +365,36 @@ class _Writer:
         node |= {"__class__": "bytearray", "__loader__": "BytearrayNode"}
         return _node(record.name, record.module, "ObjectNode", identity, content=content)
 
+    def _partial(self, record: Record, depth: int) -> State:
+        """The partial that the gate admits: one function, keywords, nothing else."""
+        identity = self._id(record)
+        keywords = record.state
+        if len(record.args) != 1 or not isinstance(keywords, DictNode):
+            raise self._refuse(f"{record.cls} with other arguments", "a function and its keywords")
+        content = {
+            "func": self._state(record.args[0], depth + 1),
+            "args": self._tuple([], depth, self._next_id()),
+            "kwds": self._state(keywords, depth + 1),
+            "namespace": self._json(None),
+        }
+        return _node("partial", "functools", "PartialNode", identity, content=content)
+
+    def _slice(self, record: Record, depth: int) -> State:
+        if len(record.args) != 3:
+            raise self._refuse("a slice without its three bounds", "a slice")
+        bounds = dict(zip(("start", "stop", "step"), record.args, strict=True))
+        if not all(value is None or isinstance(value, int) for value in bounds.values()):
+            raise self._refuse("a slice of something else than numbers", "a slice of whole numbers")
+        return _node("slice", "builtins", "SliceNode", self._id(record), content=bounds)
+
+    def _masked(self, record: Record, depth: int) -> State:
+        """A masked array; skops keeps its data and its mask, and not what stands for masked values."""
+        data, mask = record.get("data"), record.get("mask")
+        if not isinstance(data, Array) or not isinstance(mask, Array):
+            raise self._refuse(f"{record.cls} without data and mask", "a masked array")
+        content = {"data": self._array(data, depth), "mask": self._array(mask, depth)}
+        return _node("MaskedArray", "numpy.ma", "MaskedArrayNode", self._id(record), content=content)
+
     def _sparse(self, record: Record, depth: int) -> State:
         """A compressed sparse matrix as `scipy.sparse.save_npz` writes it: one npy member per array."""
         parts: dict[str, npt.NDArray[np.generic]] = {}
@@ -407,6 +437,9 @@ _SPECIAL: dict[tuple[str, str], _Special] = {
     ("sklearn", "Tree"): _Writer._tree,
     ("sklearn", "Bunch"): _Writer._bunch,
     ("xgboost", "Booster"): _Writer._xgboost,
+    ("functools", "partial"): _Writer._partial,
+    ("builtins", "slice"): _Writer._slice,
+    ("numpy", "MaskedArray"): _Writer._masked,
     ("numpy", "__randomstate_ctor"): _Writer._random_state,
     ("numpy", "RandomState"): _Writer._random_state,
     ("numpy", "__generator_ctor"): _Writer._generator,
