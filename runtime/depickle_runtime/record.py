@@ -86,6 +86,7 @@ class OutputNames(_Value, frozen=True):
     """Raw scores or decision values, [N, 1] or [N, C]; for regressors the prediction [N, 1]."""
     margin: str | None = None
     bound: str | None = None
+    """[N]: what `margin` must exceed; of a regressor, which has none, how far `scores` may be from the original's."""
 
 
 class MarginContract(_Value, frozen=True):

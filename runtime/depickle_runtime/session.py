@@ -95,6 +95,7 @@ class Answers:
     margin: npt.NDArray[np.float64] | None
     """[N]: the label is certified where this exceeds `bound`."""
     bound: npt.NDArray[np.float64] | None
+    """[N]; without a margin: how far a regressor's score may be from the original's."""
 
 
 _FIELDS: Final = ("class_index", "probabilities", "scores", "margin", "bound")

@@ -32,18 +32,12 @@ from .interface import Heads
 from .linear import dot_product_gamma
 from .links import join_columns, last_axis
 from .preamble import emit_transforms
-from .spread import Spread
+from .spread import CARRIED, LEAST, Spread
 
 __all__ = ["Rows", "emit_affine", "emit_steps", "held_back"]
 
-CARRIED = 1.0 + 2.0**-20
-"""What a carried error is multiplied by: covers the roundings of up to 2³⁰ terms of the bound itself."""
-
 ROUNDED = 2.0**-51
 """One rounding of y on each side, and |y| itself off by its error: at most 4u|y|."""
-
-LEAST = 2.0**-960
-"""Covers results below the normal numbers, where roundings are not relative."""
 
 FUNCTION_STEPS = 2.0**-46
 """exp, log and tanh of numpy and of onnxruntime err by less than 8 units in the last place each: 16 times that."""

@@ -28,8 +28,9 @@ from .forests import emit_rows
 from .graph import Graph
 from .interface import Heads
 from .isotonic import emit_curve, share_error
+from .linear import dot_product_gamma
 from .links import gap, join_columns, label_index, last_axis, probabilities, two_columns
-from .spread import EXP_SPREAD, ROUNDING, UNKNOWN, Spread, as_bound, total, widened
+from .spread import CARRIED, EXP_SPREAD, LEAST, ROUNDING, UNKNOWN, Spread, as_bound, total, widened
 
 __all__ = [
     "emit_averaged",
@@ -72,6 +73,7 @@ def emit_averaged(graph: Graph, x: str, model: Averaged, emit: Emit) -> Heads:
     heads = [_emit_member(graph, x, member, emit) for member in model.members]
     weights = model.weights or (1.0,) * len(heads)
     sums: str | None = None
+    answers: list[str] = []
     errors: list[Spread] = []
     for head, member, weight in zip(heads, model.members, weights, strict=True):
         answer = _present(head.scores if model.rule is None else head.probabilities)
@@ -80,11 +82,17 @@ def emit_averaged(graph: Graph, x: str, model: Averaged, emit: Emit) -> Heads:
         if model.weights is not None:
             answer = graph.add("Mul", answer, graph.scalar(weight))
         sums = answer if sums is None else graph.add("Add", sums, answer)
+        answers.append(answer)
         error = head.score_error if model.rule is None else head.probability_error
         errors.append(widened(graph, error, abs(weight / model.divisor)))
     mean = graph.add("Div", _present(sums), graph.scalar(model.divisor))
     error = total(graph, errors)
     if model.rule is None:
+        if isinstance(error, str):  # numbers that differ are rounded differently once more
+            factor = 2.0 * dot_product_gamma(len(heads)) / abs(model.divisor)
+            sizes = [graph.add("Abs", answer) for answer in answers]
+            error = total(graph, [error, widened(graph, str(total(graph, sizes)), factor)])
+            error = widened(graph, error, CARRIED, LEAST)
         return Heads(None, None, mean, 1, score_error=error, max_batch=_batch(heads))
     index = label_index(graph, model.rule, scores=None, probabilities=mean)
     if model.rule.exact:

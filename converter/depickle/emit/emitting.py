@@ -45,6 +45,7 @@ from .forests import emit_forest
 from .graph import Element, Graph
 from .interface import Heads
 from .linear import emit_linear
+from .links import last_axis
 from .networks import emit_linear_behind, emit_network
 from .spread import Spread
 
@@ -64,7 +65,7 @@ class EmittedModel:
         outputs: names of the outputs.
         task: classifier, regressor or outlier.
         classes: labels in the order of `class_index`, or None.
-        gamma: constant of the bound where `outputs.margin` exists.
+        gamma: constant of the bound of a label, where `outputs.margin` exists.
         max_batch: rows a run should hold at most, or None where memory grows with the outputs only.
     """
 
@@ -178,6 +179,10 @@ def _outputs(graph: Graph, model: TypedModel, heads: Heads) -> OutputNames:
     if heads.margin is not None and heads.bound is not None:
         margin = graph.output(heads.margin, "margin", "float64", (None,))
         bound = graph.output(heads.bound, "bound", "float64", (None,))
+    elif heads.class_index is None and isinstance(heads.score_error, str):
+        # Of a number, not of a label: how far it may be from the original's.
+        error = graph.add("Squeeze", heads.score_error, last_axis(graph))
+        bound = graph.output(error, "bound", "float64", (None,))
     return OutputNames(
         label=label,
         class_index=index,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Linear models, with a certificate per row: margin > 2γₙ(Σ|w·z| + |b|) certifies its label."""
+"""Linear models, with a certificate per row: margin > 2γₙ(Σ|w·z| + |b|) certifies its label, or bounds its number."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..models.types import Linear
 from .graph import Graph
 from .interface import Heads
 from .links import gap, label_index, last_axis, probabilities
-from .spread import EXP_SPREAD, UNKNOWN, Spread, as_bound, total, widened
+from .spread import EXP_SPREAD, LEAST, Spread, as_bound, total, widened
 
 __all__ = ["dot_product_gamma", "emit_linear"]
 
@@ -32,10 +32,6 @@ def emit_linear(graph: Graph, x: str, model: Linear, input_error: Spread = 0.0) 
     weights = np.ascontiguousarray(model.coefficients.T)
     intercept = graph.constant(model.intercept, "float64")
     raw = graph.add("Add", graph.add("MatMul", x, graph.constant(weights, "float64")), intercept)
-    if model.rule is None:
-        return Heads(None, None, raw, 1, score_error=UNKNOWN)
-    p = probabilities(graph, raw, model.link, width=width, mirrored=model.mirrored)
-    index = label_index(graph, model.rule, scores=raw, probabilities=p)
     gamma = dot_product_gamma(terms)
     magnitude = graph.add(
         "Add",
@@ -54,6 +50,10 @@ def emit_linear(graph: Graph, x: str, model: Linear, input_error: Spread = 0.0) 
         reach = 2.0 * float(np.abs(weights).sum(axis=0).max()) * (1.0 + 2.0**-40)
         error = total(graph, [error, widened(graph, input_error, reach)])
         bound = as_bound(graph, error, bound)
+    if model.rule is None:
+        return Heads(None, None, raw, 1, score_error=widened(graph, error, 1.0, LEAST))
+    p = probabilities(graph, raw, model.link, width=width, mirrored=model.mirrored)
+    index = label_index(graph, model.rule, scores=raw, probabilities=p)
     return Heads(
         index,
         p,

@@ -14,7 +14,7 @@ from .graph import Graph
 from .interface import Heads
 from .linear import dot_product_gamma
 from .links import gap, label_index, last_axis, probabilities
-from .spread import EXP_SPREAD, UNKNOWN, widened
+from .spread import EXP_SPREAD, widened
 
 __all__ = ["emit_linear_behind", "emit_network"]
 
@@ -31,7 +31,7 @@ def emit_linear_behind(graph: Graph, rows: Rows, model: Linear) -> Heads:
     layer = Affine(weights, model.intercept, np.abs(model.intercept))
     raw, error = emit_affine(graph, rows, layer)
     if model.rule is None:
-        return Heads(None, None, raw, 1, score_error=UNKNOWN)
+        return Heads(None, None, raw, 1, score_error=error)
     return _decided(graph, raw, error, layer, model.rule, model.link, mirrored=model.mirrored)
 
 
@@ -43,7 +43,7 @@ def emit_network(graph: Graph, rows: Rows, model: Network) -> Heads:
         rows = _activated(graph, value, error, model.activation)
     raw, error = emit_affine(graph, rows, last)
     if model.classes == 0:
-        return Heads(None, None, raw, 1, score_error=UNKNOWN)
+        return Heads(None, None, raw, 1, score_error=error)
     link: Link = "logistic" if model.classes == 2 else "softmax"
     rule = (
         LabelRule("score_above", exact=False)

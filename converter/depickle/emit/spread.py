@@ -13,7 +13,18 @@ from typing import TypeAlias
 from .graph import Graph
 from .links import last_axis
 
-__all__ = ["EXP_SPREAD", "ROUNDING", "SINGLE_SPREAD", "UNKNOWN", "Spread", "as_bound", "total", "widened"]
+__all__ = [
+    "CARRIED",
+    "EXP_SPREAD",
+    "LEAST",
+    "ROUNDING",
+    "SINGLE_SPREAD",
+    "UNKNOWN",
+    "Spread",
+    "as_bound",
+    "total",
+    "widened",
+]
 
 Spread: TypeAlias = float | str
 
@@ -25,6 +36,12 @@ SINGLE_SPREAD = 2.0**-17
 
 ROUNDING = 2.0**-44
 """Added where quantities of magnitude 1 that are not exact are combined once more."""
+
+CARRIED = 1.0 + 2.0**-20
+"""What a carried error is multiplied by: covers the roundings of up to 2³⁰ terms of the bound itself."""
+
+LEAST = 2.0**-960
+"""Covers results below the normal numbers, where roundings are not relative."""
 
 UNKNOWN = float("inf")
 """No bound: nothing that depends on it is ever certified."""

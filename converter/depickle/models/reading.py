@@ -276,7 +276,7 @@ def _bound(record: Record, steps: Sequence[Transform], limit: float | None) -> f
                     per_column = per_column * per_column * shrink
                 case Function():
                     # Where it is not finite the row is not certified; but it must not pass a narrower limit either.
-                    if float(np.min(per_column)) < 2.0**1000:
+                    if float(np.min(per_column)) < 2.0**512:
                         raise unsupported(
                             record, "A function that may leave the float32 range", found=step.name
                         )

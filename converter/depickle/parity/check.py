@@ -16,6 +16,7 @@ from depickle_runtime.session import Answers, OnnxSession
 from ..errors import ParityError
 from ..sandbox import ReferenceAnswers
 from .compare import NamedRows, Outcome, compare_answers
+from .numbers import check_numbers, numbers_condition
 from .sampled import furthest
 
 __all__ = ["Evidence", "check_parity", "is_admissible"]
@@ -82,13 +83,14 @@ def check_parity(
         conditions: dtype, threads and seed, for the record.
         where: name of the source, for the error.
         tolerance: for a model that was sampled only: how far probabilities and values may be apart, relative to the
-            largest of the set. None holds regressors to `MAX_REGRESSOR_ULP` instead.
+            largest of the set. None holds regressors to `depickle.parity.numbers` instead.
 
     Raises:
         ParityError: DP701 where a label differs, DP702 where a regressor or outlier score does, DP650 where a
             sampled model's numbers are further apart than `tolerance`.
     """
     outcomes: list[Outcome] = []
+    most_of_bound: float | None = None
     probe_rows: list[npt.NDArray[np.float64]] = []
     certified_rows = admitted_rows = 0
     for rows in sets:
@@ -124,15 +126,9 @@ def check_parity(
             raise _flip(outcome, admitted, original.predict, answers, classes, where)
         if tolerance is not None:
             _check_tolerance(task, original, answers, tolerance, f"{where}, rows {rows.name}")
-        elif task != "classifier" and (outcome.rows.max_ulp_scores or 0) > MAX_REGRESSOR_ULP:
-            raise ParityError(
-                "The new model does not give the same numbers",
-                code="DP702",
-                where=f"{where}, rows {rows.name}",
-                found=f"{outcome.rows.max_ulp_scores} units in the last place apart",
-                expected=f"at most {MAX_REGRESSOR_ULP}",
-                next_step="report the model family; the original is untouched",
-            )
+        elif task != "classifier":
+            share = check_numbers(outcome, original, answers, f"{where}, rows {rows.name}")
+            most_of_bound = share if most_of_bound is None else max(most_of_bound, share or 0.0)
         outcomes.append(outcome)
         take = np.linspace(0, admitted.values.shape[0] - 1, num=min(PROBES_PER_SET, admitted.values.shape[0]))
         probe_rows += list(admitted.values[take.astype(np.int64)])
@@ -152,15 +148,11 @@ def check_parity(
             label_flips=sum(outcome.rows.label_flips for outcome in outcomes),
             proof=proof,
             reference_rows=users_rows,
-            conditions=conditions,
+            conditions=conditions | numbers_condition(most_of_bound),
         ),
         probes=_probes(np.array(probe_rows[:MAX_PROBES]), session),
         certified_fraction=certified_rows / admitted_rows if admitted_rows else None,
     )
-
-
-MAX_REGRESSOR_ULP = 4
-"""Units in the last place: what exp of another library build may differ by; sums of trees differ by none."""
 
 
 def _check_tolerance(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from depickle_runtime.record import RowSet
 
-__all__ = ["NamedRows", "Outcome", "compare_answers", "ulp_distance"]
+__all__ = ["NamedRows", "Outcome", "compare_answers", "max_ulp", "ulp_distance"]
 
 
 DOUBLES_PER_SINGLE = 2**29
@@ -63,7 +63,7 @@ def _ordered(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     return np.where(bits < 0, np.int64(-(2**63)) - bits, bits)
 
 
-def _max_ulp(a: npt.NDArray[np.float64] | None, b: npt.NDArray[np.float64] | None) -> int | None:
+def max_ulp(a: npt.NDArray[np.float64] | None, b: npt.NDArray[np.float64] | None) -> int | None:
     """Largest distance, counted in the precision that the original answered in.
 
     XGBoost answers in float32, handed over as float64; doubles that are all float32 numbers came from there.
@@ -119,8 +119,8 @@ def compare_answers(
             name=rows.name,
             rows=int(rows.values.shape[0]),
             label_flips=flips,
-            max_ulp_probabilities=_max_ulp(reference_probabilities, probabilities),
-            max_ulp_scores=_max_ulp(reference_scores, scores),
+            max_ulp_probabilities=max_ulp(reference_probabilities, probabilities),
+            max_ulp_scores=max_ulp(reference_scores, scores),
             digest=rows.digest,
         ),
         first_flip=first,

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from ...pickles.graph import Array, Record, TupleNode, plain
 from ..walk import Expected
-from .answers import argmax, lead
+from .answers import argmax, dot_gamma, lead
 from .derivation import Derivation, NotDerivedError, width_of
 from .forests import forest_rows, tree_table
+from .inexact import CARRIED, LEAST
 from .linear import expect_linear_model
 from .reading import Labels, flag, items, labels, one_of, record, records, unreadable, vector
 from .spread import ROUNDING, as_bound, scaled, total
@@ -99,6 +100,11 @@ def average(
     mean = apply("Div", add_up(parts), scalar(divisor))
     error = total(errors)
     if known is None:
+        if isinstance(error, Expected):
+            # the sums of numbers that differ are rounded apart: at most γ of their magnitudes on each side
+            share = 2.0 * dot_gamma(len(members)) / abs(divisor)
+            added = scaled(add_up([apply("Abs", part) for part in parts]), share)
+            error = scaled(total([error, added]), CARRIED, LEAST)
         return Answer(scores=mean, score_error=error)
     if all(member.answer.probability_error == 0.0 for member in members):
         return Answer(labels=known, index=argmax(mean), probabilities=mean)

@@ -19,7 +19,7 @@ from .derivation import Derivation, NotDerivedError, Transformer
 from .inexact import CARRIED, LEAST, Inexact, error_of
 from .linear import LINEAR_REGRESSORS, expect_linear, linear_parameters, linear_probabilities
 from .reading import array, flag, integer, items, labels, one_of, text, unreadable, vector
-from .spread import EXP_SPREAD, UNKNOWN, scaled
+from .spread import EXP_SPREAD, scaled
 from .vocabulary import Answer, apply, constant, scalar, squeeze
 
 __all__ = ["NETWORKS", "PROJECTIONS", "expect_linear_anywhere", "expect_network"]
@@ -93,7 +93,7 @@ def expect_linear_anywhere(owner: Record, rows: Expected, derive: Derivation) ->
     weights, intercept = linear_parameters(owner)
     raw = _layer(rows, np.array(weights.T), intercept, np.abs(intercept))
     if owner.cls in LINEAR_REGRESSORS:
-        return Answer(scores=raw, score_error=UNKNOWN)
+        return Answer(scores=raw, score_error=_stated(owner, raw))
     p = linear_probabilities(owner, raw, len(weights), derive)
     return replace(_decided(owner, raw, len(weights), p), decides=True)
 
@@ -118,7 +118,7 @@ def expect_network(owner: Record, rows: Expected, derive: Derivation) -> Answer:
     if owner.name == "MLPRegressor":
         if width != 1 or not one_of(owner, "out_activation_", "identity"):
             raise NotDerivedError("several outputs")
-        return Answer(scores=raw, score_error=UNKNOWN)
+        return Answer(scores=raw, score_error=_stated(owner, raw))
     known = labels(owner)
     binary = len(known) == 2
     if width != (1 if binary else len(known)) or not one_of(
@@ -128,6 +128,12 @@ def expect_network(owner: Record, rows: Expected, derive: Derivation) -> Answer:
     p = two_classes(logistic(raw)) if binary else soft_max(raw, width)
     decided = _decided(owner, replace(raw, error=apply("Add", raw.error, scalar(STEPS))), width, p, raw)
     return replace(decided, scores=None)
+
+
+def _stated(owner: Record, value: Inexact) -> Expected:
+    if value.error is None:
+        raise unreadable(owner, "coef_", "sums that state their error")
+    return value.error
 
 
 def _part(owner: Record, name: str, item: object) -> FloatArray:

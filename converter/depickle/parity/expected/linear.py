@@ -14,7 +14,7 @@ from ..walk import Expected
 from .answers import argmax, dot_gamma, lead, logistic, over_sum, soft_max, threshold_rule, two_classes
 from .derivation import Derivation, NotDerivedError
 from .reading import array, integer, labels, one_of, text, unreadable
-from .spread import EXP_SPREAD, UNKNOWN, as_bound, scaled, total
+from .spread import EXP_SPREAD, as_bound, scaled, total
 from .vocabulary import Answer, Spread, apply, constant, scalar, squeeze
 
 __all__ = [
@@ -74,7 +74,7 @@ def expect_linear_model(owner: Record, rows: Expected, derive: Derivation, input
     if owner.cls in LINEAR_REGRESSORS:
         if width != 1:
             raise unreadable(owner, "coef_", "one target")
-        return Answer(scores=raw, score_error=UNKNOWN)
+        return Answer(scores=raw, score_error=_distance(rows, weights, intercept, input_error))
     known = labels(owner)
     if width != (1 if len(known) == 2 else len(known)):
         raise unreadable(owner, "coef_", "a row for each class")
@@ -101,6 +101,19 @@ def expect_linear_model(owner: Record, rows: Expected, derive: Derivation, input
         probability_error=scaled(error, 4.0, EXP_SPREAD),
         decides=True,
     )
+
+
+def _distance(rows: Expected, weights: FloatArray, intercept: FloatArray, input_error: Spread) -> Spread:
+    """How far a regressor's number may be from the original's, both sides together, [N, 1]."""
+    size = apply(
+        "Add", apply("MatMul", apply("Abs", rows), constant(np.abs(weights.T))), constant(np.abs(intercept))
+    )
+    one_column = apply("Mul", squeeze(size), scalar(2 * dot_gamma(weights.shape[1])))
+    error: Spread = apply("Unsqueeze", one_column, constant([1], np.int64))
+    if isinstance(input_error, Expected) or input_error != 0.0:
+        reach = 2.0 * float(np.abs(weights.T).sum(axis=0).max()) * (1.0 + 2.0**-40)
+        error = total([error, scaled(input_error, reach)])
+    return scaled(error, 1.0, 2.0**-960)
 
 
 def linear_parameters(owner: Record) -> tuple[FloatArray, FloatArray]:

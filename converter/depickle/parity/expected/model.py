@@ -25,7 +25,7 @@ from .preprocessing import SCALERS
 from .reading import Labels, Writer
 from .selectors import SELECTORS
 from .unions import UNIONS
-from .vocabulary import ROWS, Answer, apply, constant
+from .vocabulary import ROWS, Answer, apply, constant, squeeze
 from .xgboost import expect_xgboost
 
 __all__ = ["ExpectedModel", "expect_model"]
@@ -57,7 +57,7 @@ def expect_model(estimator: Record, writer: Writer) -> ExpectedModel | None:
         "probabilities": answer.probabilities,
         "scores": answer.scores,
         "margin": answer.margin,
-        "bound": answer.bound,
+        "bound": _distance(answer) if answer.index is None else answer.bound,
         "label": label,
     }
     known = {name: value for name, value in outputs.items() if value is not None}
@@ -80,6 +80,11 @@ def _guarded(families: Mapping[str, Family]) -> dict[str, Family]:
 
     bounded = (expect_linear_anywhere, expect_network, expect_search)
     return {name: family if family in bounded else exact_only(family) for name, family in families.items()}
+
+
+def _distance(answer: Answer) -> Expected | None:
+    """How far a regressor's number may be from the original's, where that depends on the row."""
+    return squeeze(answer.score_error) if isinstance(answer.score_error, Expected) else None
 
 
 def _label(index: Expected, classes: Labels) -> Expected:
