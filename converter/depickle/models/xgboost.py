@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -41,13 +42,14 @@ def read_xgboost(record: Record, context: Context) -> ReadPredictor:
     if missing is not None and not (isinstance(missing, float) and math.isnan(missing)):
         raise unsupported(record, "Missing values other than NaN are not emitted", found=describe(missing))
     booster = _child(record, learner, "gradient_booster")
-    if booster.get("name") != "gbtree":
+    if booster.get("name") not in ("gbtree", "dart"):
         raise unsupported(
-            record, "This booster is not emitted", found=str(booster.get("name")), expected="gbtree"
+            record, "This booster is not emitted", found=str(booster.get("name")), expected="gbtree or dart"
         )
     parameters = _child(record, learner, "learner_model_param")
     n_features = _whole(record, parameters, "num_feature")
-    model = _child(record, booster, "model")
+    dropped = booster.get("name") == "dart"
+    model = _child(record, _child(record, booster, "gbtree") if dropped else booster, "model")
     classifier = record.name.endswith("Classifier")
     classes: tuple[ClassLabel, ...] | None = None
     if classifier:
@@ -56,6 +58,8 @@ def read_xgboost(record: Record, context: Context) -> ReadPredictor:
     link, rule = _decision(record, learner, classes)
     baseline = _baseline(record, parameters, link, width)
     trees, target = _trees(record, learner, model, n_features, width)
+    if dropped:
+        trees = _weighted(record, booster, trees, target, baseline)
     return ReadPredictor(
         task="classifier" if classifier else "regressor",
         classes=classes,
@@ -259,6 +263,38 @@ def _trees(
             raise _unreadable(record, "a tree that is no object")
         trees.append(_tree(record, item, n_features))
     return tuple(trees), tuple(int(column) for column in target[:used])
+
+
+def _weighted(
+    record: Record,
+    booster: _Object,
+    trees: tuple[Tree, ...],
+    target: tuple[int, ...],
+    baseline: npt.NDArray[np.float64],
+) -> tuple[Tree, ...]:
+    """Leaves as dart adds them: ``((start + leaf) - start) * weight`` in float32.
+
+    The scikit-learn interface predicts in place, where each tree is asked alone and its answer begins at the base
+    score, which is subtracted again (src/gbm/gbtree.cc, ``Dart::InplacePredict``); 1.7 to 3.2 agree.
+    """
+    if plain(record.get("predictor")) not in (None, "auto"):
+        raise unsupported(
+            record,
+            "With a predictor of its own choice dart adds its leaves in another way",
+            found="predictor",
+        )
+    weights = _numbers(record, booster, "weight_drop").astype(np.float32)
+    if len(weights) < len(trees) or not bool(np.isfinite(weights).all()):
+        raise _unreadable(record, "weight_drop does not fit the trees")
+    found = []
+    for tree, column, weight in zip(trees, target, weights, strict=False):
+        start = np.float32(baseline[column])
+        with np.errstate(over="ignore", invalid="ignore"):
+            value = ((start + tree.value.astype(np.float32)) - start) * weight
+        if not bool(np.isfinite(value).all()):
+            raise _unreadable(record, "a leaf beyond float32")
+        found.append(replace(tree, value=value.astype(np.float64)))
+    return tuple(found)
 
 
 def _used(record: Record, learner: _Object, model: _Object, total: int, width: int) -> int:

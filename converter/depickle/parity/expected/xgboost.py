@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,13 +53,15 @@ def expect_xgboost(owner: Record, rows: Expected, derive: Derivation) -> Answer:
     classes = integer(owner, "n_classes_") if owner.name.endswith("Classifier") else 1
     width = 1 if classes <= 2 else classes
     booster = _object(learner, "gradient_booster")
-    if booster.get("name") != "gbtree":
-        raise unreadable(owner, "gradient_booster", "gbtree")
-    found = [
-        constant_tree(float(value), place)
-        for place, value in enumerate(_margins(learner, str(objective), width))
-    ]
-    found += _trees(owner, learner, _object(booster, "model"), width)
+    start = _margins(learner, str(objective), width)
+    found = [constant_tree(float(value), place) for place, value in enumerate(start)]
+    if booster.get("name") == "dart":
+        inner = _trees(owner, learner, _object(_object(booster, "gbtree"), "model"), width)
+        found += _dropped(owner, inner, _numbers(booster, "weight_drop"), start)
+    elif booster.get("name") == "gbtree":
+        found += _trees(owner, learner, _object(booster, "model"), width)
+    else:
+        raise unreadable(owner, "gradient_booster", "gbtree or dart")
     raw = trees(as_single(rows), found, targets=width, dtype="float32")
     wide = as_double(raw)
     if not owner.name.endswith("Classifier"):
@@ -139,6 +142,21 @@ def _trees(
         raise unreadable("XGBoost model", "tree_info", f"0 to {width - 1}")
     used = _used(learner, model, len(entries), width)
     return [_tree(entry, int(target)) for entry, target in zip(entries[:used], targets[:used], strict=True)]
+
+
+def _dropped(
+    owner: Record, inner: list[ExpectedTree], weights: npt.NDArray[np.float64], start: list[np.float32]
+) -> list[ExpectedTree]:
+    """``Dart::InplacePredict``: a tree asked alone answers from the base score on, which is taken off again."""
+    if owner.get("predictor") not in (None, "auto") or len(weights) < len(inner):
+        raise unreadable(owner, "weight_drop", "a weight for each tree, and the library's own predictor")
+    found = []
+    for place, tree in enumerate(inner):
+        base = start[tree.target]
+        alone = np.add(base, tree.weight, dtype=np.float32)
+        leaf = np.multiply(np.subtract(alone, base, dtype=np.float32), np.float32(weights[place]))
+        found.append(replace(tree, weight=leaf.astype(np.float64)))
+    return found
 
 
 def _used(learner: Mapping[str, Json], model: Mapping[str, Json], total: int, width: int) -> int:

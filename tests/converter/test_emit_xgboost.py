@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""XGBoost's other boosters: dart adds weighted leaves bit for bit, and the walk knows each weight."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from xgboost import XGBClassifier, XGBRegressor
+
+from depickle.emit import emit_onnx
+from depickle.errors import ParityError, UnsupportedModelError
+
+from .emit_checks import LABELS, compare, convert, make_data, read
+from .proof_kit import subject_of
+
+_DART: dict[str, Any] = {
+    "booster": "dart",
+    "n_estimators": 10,
+    "rate_drop": 0.5,
+    "max_depth": 3,
+    "n_jobs": 1,
+    "random_state": 0,
+}
+
+
+@pytest.mark.parametrize("labels", ["binary", "signs"])
+def test_dart_classifiers_answer_bit_for_bit(labels: str) -> None:
+    X, y = make_data(tuple(range(len(LABELS[labels]))), missing=True)
+    live = XGBClassifier(**_DART, base_score=0.3).fit(X, y)
+    converted = convert(live)
+    outcome = compare(converted, X)
+    assert outcome.flips == 0
+    assert outcome.raw_ulp == 0
+    assert outcome.certified > 0.999
+    assert outcome.splits > 0
+    assert emit_onnx(read(live)).onnx == converted.emitted.onnx
+    assert subject_of("dart", live, X).prove() is not None
+
+
+@pytest.mark.parametrize("options", [{}, {"base_score": 0.7}, {"early_stopping_rounds": 2}])
+def test_dart_regressors_are_proven_and_bit_equal(options: dict[str, Any]) -> None:
+    X, y = make_data((), missing=True)
+    live = XGBRegressor(**_DART, **options)
+    live.fit(X[:200], y[:200], eval_set=[(X[200:], y[200:])], verbose=False)
+    converted = convert(live)
+    outcome = compare(converted, X)
+    assert outcome.raw_ulp == 0
+    assert converted.typed.ceiling == "proven"
+    assert subject_of("dart", live, X).prove() is not None
+
+
+def test_a_changed_weight_of_a_tree_is_refused() -> None:
+    X, y = make_data((), missing=True)
+    one = subject_of("dart", XGBRegressor(**_DART).fit(X, y), X)
+    model = onnx.load_from_string(one.emitted.onnx)
+    (node,) = [node for node in model.graph.node if node.op_type == "TreeEnsemble"]
+    (weights,) = [item.t for item in node.attribute if item.name == "leaf_weights"]
+    original = weights.raw_data
+    for place in (0, 3, 11, -1):
+        values = np.array(numpy_helper.to_array(weights))
+        values[place] = np.nextafter(values[place], np.float32(np.inf))
+        weights.raw_data = values.tobytes()
+        with pytest.raises(ParityError) as caught:
+            one.prove(model.SerializeToString())
+        assert caught.value.code == "DP711"
+        weights.raw_data = original
+    assert one.prove(model.SerializeToString()) is not None
+
+
+def test_dart_with_a_predictor_of_its_own_choice_is_refused() -> None:
+    X, y = make_data(())
+    live = XGBRegressor(**_DART).fit(X, y)
+    live.predictor = "cpu_predictor"  # releases before 2.0 then predict through a matrix
+    with pytest.raises(UnsupportedModelError) as caught:
+        read(live)
+    assert caught.value.code == "DP603"
