@@ -28,6 +28,8 @@ from sklearn.ensemble import (
     IsolationForest,
     RandomForestClassifier,
 )
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.impute import IterativeImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
@@ -100,6 +102,7 @@ def _fitted() -> dict[str, object]:
         "neighbours": KNeighborsClassifier().fit(X, y),
         "pipeline": make_pipeline(StandardScaler(), DecisionTreeRegressor(max_depth=3)).fit(X, X[:, 0]),
         "function": FunctionTransformer(np.log1p).fit(X),
+        "iterative imputer": IterativeImputer(max_iter=2).fit(np.where(X < 0.1, np.nan, X)),
         "columns": ColumnTransformer([("a", StandardScaler(), [0, 1]), ("b", OneHotEncoder(), [2])]).fit(
             np.c_[X[:, :2], y, y]
         ),

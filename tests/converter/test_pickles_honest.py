@@ -17,6 +17,7 @@ import scipy.sparse
 from depickle.pickles import (
     Array,
     DictNode,
+    Dtype,
     GlobalRef,
     ListNode,
     NumpyScalar,
@@ -59,6 +60,9 @@ def same(node: object, real: object, path: str, seen: set[tuple[int, int]]) -> i
     if isinstance(node, NumpyScalar):
         assert isinstance(real, np.generic) and real.dtype == node.dtype.to_numpy(), path
         assert node.data == real.tobytes(), path
+        return 1
+    if isinstance(node, Dtype):
+        assert node.to_numpy() == real, path
         return 1
     if isinstance(node, GlobalRef):
         assert getattr(real, "__name__", None) == node.name, path

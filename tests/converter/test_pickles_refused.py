@@ -173,6 +173,20 @@ PARTIALS: dict[str, tuple[bytes, str]] = {
 }  # fmt: skip
 
 
+INTEGER = DTYPE.replace(b"f8", b"i8") + FLOAT[len(DTYPE) :]
+TRIPLET = named("sklearn.impute._iterative", "_ImputerTriplet")
+ONE = named("numpy._core.multiarray", "scalar") + INTEGER + b"C\x08" + b"\1" + b"\0" * 7 + b"\x86R"
+TWO = array_of(b"K\x02\x85", INTEGER, b"\0" * 16)
+TRIPLETS: dict[str, bytes] = {
+    "a triplet without arguments": b")",
+    "a triplet of two": ONE + TWO + b"\x86",
+    "a triplet of four": b"(" + ONE + TWO + SCALER + b"Nt",
+    "a triplet around a function": ONE + TWO + SYSTEM + b"\x87",
+    "a triplet of floats": ONE + array_of(b"K\x02\x85", FLOAT, b"\0" * 16) + SCALER + b"\x87",
+    "a triplet of lists": b"]" + TWO + SCALER + b"\x87",
+}
+
+
 def zipped(name: str) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
@@ -364,6 +378,17 @@ for _sentence in (
     "a dtype with a subarray",
 ):
     REFUSED[_sentence] = (stream(REFUSED[_sentence][0]), REFUSED[_sentence][1])
+REFUSED |= {sentence: (stream(TRIPLET + args + b"\x81"), "DP426") for sentence, args in TRIPLETS.items()}
+REFUSED["a triplet of protocol 0 around a function"] = (
+    stream(
+        call(
+            "copyreg",
+            "_reconstructor",
+            TRIPLET + named("builtins", "tuple") + ONE + TWO + SYSTEM + b"\x87\x87",
+        )
+    ),
+    "DP426",
+)
 REFUSED |= {sentence: (stream(body), rule) for sentence, (body, rule) in PARTIALS.items()}
 
 
@@ -387,6 +412,12 @@ def test_the_partial_of_histogram_boosting_alone_is_accepted(name, space):
     assert [ref.path for ref in held.root.args] == ["sklearn.utils.validation.check_array"]
     assert set(held.root.attrs()) == {"dtype", name}
     assert ("sklearn.utils.validation", "check_array") not in {(use.module, use.name) for use in held.globals}
+
+
+def test_the_named_tuple_of_an_iterative_imputer_is_accepted():
+    held = vet(stream(TRIPLET + ONE + TWO + SCALER + b"\x87\x81"))
+    assert held.root.cls == "sklearn.impute._iterative._ImputerTriplet"
+    assert [type(item).__name__ for item in held.root.args] == ["NumpyScalar", "Array", "Record"]
 
 
 @pytest.mark.parametrize("role", ["created", "data"])

@@ -27,8 +27,8 @@ from sklearn.ensemble import (
     StackingClassifier,
     VotingClassifier,
 )
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
-from sklearn.impute import SimpleImputer
+from sklearn.experimental import enable_halving_search_cv, enable_iterative_imputer  # noqa: F401
+from sklearn.impute import IterativeImputer, SimpleImputer
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, RandomizedSearchCV
 from sklearn.naive_bayes import GaussianNB
@@ -43,6 +43,7 @@ from depickle.skops_files import write_skops
 
 ROWS = np.random.default_rng(7).standard_normal((80, 4))
 CODES = np.c_[ROWS[:, :2], np.arange(80) % 5, ROWS[:, 3]]
+HOLES = np.where(np.arange(320).reshape(80, 4) % 7 == 0, np.nan, ROWS)
 LABELS = np.where(ROWS[:, 0] + ROWS[:, 1] ** 2 > 0.7, 1, 0)
 WORDS = np.array(["SELL", "WAIT", "BUY"])[np.digitize(ROWS[:, 0], [-0.5, 0.5])]
 
@@ -79,6 +80,7 @@ ESTIMATORS: dict[str, BaseEstimator] = {
     "halving search": HalvingGridSearchCV(
         DecisionTreeClassifier(random_state=0), {"max_depth": [1, 2, None]}, cv=2, random_state=0
     ),
+    "iterative imputer": make_pipeline(IterativeImputer(max_iter=2), LogisticRegression()),
     "random state object": DecisionTreeClassifier(random_state=np.random.RandomState(3)),
 }
 
@@ -87,7 +89,7 @@ def fitted(name: str, labels: np.ndarray = LABELS) -> Any:
     estimator = ESTIMATORS[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return estimator.fit(CODES if name == "categories" else ROWS, labels)
+        return estimator.fit({"categories": CODES, "iterative imputer": HOLES}.get(name, ROWS), labels)
 
 
 def written(estimator: Any) -> bytes:
@@ -127,6 +129,14 @@ def test_says_what_skops_itself_would_write(name: str) -> None:
     assert normal_form(written(estimator)) == normal_form(
         skops.io.dumps(pickle.loads(pickle.dumps(estimator)))
     )
+
+
+def test_a_pickle_of_protocol_0_gives_the_same_tree() -> None:
+    for name in ("iterative imputer", "categories"):
+        estimator = fitted(name)
+        vetted = vet(pickle.dumps(estimator, 0))
+        text = write_skops(open_package(vetted).estimator, writer=vetted.writer)
+        assert normal_form(text) == normal_form(written(estimator))
 
 
 @pytest.mark.parametrize(

@@ -219,7 +219,8 @@ def _reconstructor(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset
         builder.admits_created(cls)
         return Record(module, cls.name, "reconstructor", (), offset)
     if base.name in kinds and type(value) is kinds[base.name]:
-        builder.admits_created(cls)
+        if builder.admits_created(cls) and cls.name == "_ImputerTriplet":
+            _imputer_triplet(builder, cls, value.items if type(value) is TupleNode else (), offset)
         return Record(module, cls.name, "reconstructor", _inert_args([value]), offset)
     raise ArgumentError(f"the value is not a plain {base.name}")
 
@@ -393,6 +394,21 @@ def partial_keywords(builder: Builder, state: Raw) -> DictNode:
     return keywords
 
 
+def _imputer_triplet(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
+    feature, neighbours, estimator = args if len(args) == 3 else (None, None, None)
+    if (
+        not (isinstance(feature, NumpyScalar) and feature.dtype.descr[1] == "i")
+        or not (
+            isinstance(neighbours, Array)
+            and neighbours.dtype.descr[1:2] == "i"
+            and len(neighbours.shape) == 1
+        )
+        or not isinstance(estimator, Record)
+    ):
+        raise ArgumentError("only a feature, its neighbours and an estimator are admitted")
+    return None  # it is created as an object; only its arguments are judged here
+
+
 def _never(builder: Builder, ref: GlobalRef, args: Sequence[Raw], offset: int) -> Raw:
     raise ArgumentError("it is created as an object, never called")
 
@@ -410,6 +426,7 @@ RULES_BY_NAME: dict[str, ArgumentRule] = {
     "dtype": _dtype,
     "frombuffer": _frombuffer,
     "frozenset": _set,
+    "imputer_triplet": _imputer_triplet,
     "inert": _inert,
     "joblib_array": _never,
     "mapping": _never,

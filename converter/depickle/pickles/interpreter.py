@@ -294,7 +294,12 @@ class Interpreter:
         known = self.admits_created(cls)
         module = CANONICAL_MODULES.get(cls.module, cls.module)
         record = Record(module, cls.name, "newobj", tuple(_landed(args.items)), offset)
-        if args.items:
+        if cls.name == "_ImputerTriplet" and known:
+            try:
+                RULES_BY_NAME["imputer_triplet"](self, cls, args.items, offset)
+            except ArgumentError as error:
+                self._argument_finding(cls, error, offset, "NEWOBJ")
+        elif args.items:
             entry = self.table.get((cls.module, cls.name))
             if entry is None or entry.rule != "with_args":
                 self.report(
@@ -344,8 +349,10 @@ class Interpreter:
             if type(part) is ListNode or type(part) is DictNode:
                 self.given(part.items)
 
-    def _argument_finding(self, ref: GlobalRef, error: ArgumentError, offset: int) -> None:
-        self.report(error.rule, f"{ref.path}: {error}", offset=offset, opcode="REDUCE", reached=ref.path)
+    def _argument_finding(
+        self, ref: GlobalRef, error: ArgumentError, offset: int, opcode: str = "REDUCE"
+    ) -> None:
+        self.report(error.rule, f"{ref.path}: {error}", offset=offset, opcode=opcode, reached=ref.path)
 
     def _placeholder(self, ref: GlobalRef, args: TupleNode, offset: int) -> Record:
         return Record(ref.module, ref.name, "reduce", tuple(_landed(args.items)), offset)

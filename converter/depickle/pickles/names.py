@@ -55,6 +55,7 @@ BASE_RULES: dict[tuple[str, str], str] = {
     ("numpy", "dtype"): "dtype",
     ("joblib.numpy_pickle", "NumpyArrayWrapper"): "joblib_array",
     ("functools", "partial"): "check_array_partial",
+    ("sklearn.impute._iterative", "_ImputerTriplet"): "imputer_triplet",
 }
 for _module in ("builtins", "__builtin__"):
     BASE_RULES |= {

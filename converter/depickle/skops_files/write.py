@@ -379,6 +379,16 @@ class _Writer:
         }
         return _node("partial", "functools", "PartialNode", identity, content=content)
 
+    def _triplet(self, record: Record, depth: int) -> State:
+        """The named tuple of IterativeImputer, which skops keeps as a tuple of that class."""
+        items = list(record.args)
+        if record.how == "reconstructor" and len(items) == 1 and isinstance(items[0], TupleNode):
+            items = items[0].items  # protocols 0 and 1
+        if len(items) != 3:
+            raise self._refuse(f"{record.cls} of {len(items)}", "a feature, its neighbours and an estimator")
+        content = self._list(items, depth)
+        return _node(record.name, record.module, "TupleNode", self._id(record), content=content)
+
     def _slice(self, record: Record, depth: int) -> State:
         if len(record.args) != 3:
             raise self._refuse("a slice without its three bounds", "a slice")
@@ -439,6 +449,7 @@ _SPECIAL: dict[tuple[str, str], _Special] = {
     ("xgboost", "Booster"): _Writer._xgboost,
     ("functools", "partial"): _Writer._partial,
     ("builtins", "slice"): _Writer._slice,
+    ("sklearn", "_ImputerTriplet"): _Writer._triplet,
     ("numpy", "MaskedArray"): _Writer._masked,
     ("numpy", "__randomstate_ctor"): _Writer._random_state,
     ("numpy", "RandomState"): _Writer._random_state,
