@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""XGBoost's other boosters: dart adds weighted leaves bit for bit, and the walk knows each weight."""
+"""XGBoost's other boosters: dart and gblinear add in float32 bit for bit, and the walk knows each weight."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from xgboost import XGBClassifier, XGBRegressor
 
 from depickle.emit import emit_onnx
 from depickle.errors import ParityError, UnsupportedModelError
+from depickle.parity.groups import tree_groups
 
 from .emit_checks import LABELS, compare, convert, make_data, read
 from .proof_kit import subject_of
@@ -78,3 +79,42 @@ def test_dart_with_a_predictor_of_its_own_choice_is_refused() -> None:
     with pytest.raises(UnsupportedModelError) as caught:
         read(live)
     assert caught.value.code == "DP603"
+
+
+@pytest.mark.parametrize("labels", ["binary", "signs"])
+def test_linear_boosters_classify_bit_for_bit(labels: str) -> None:
+    X, y = make_data(tuple(range(len(LABELS[labels]))), missing=True)
+    live = XGBClassifier(booster="gblinear", n_estimators=8, n_jobs=1, base_score=0.3, random_state=0).fit(
+        X, y
+    )
+    converted = convert(live)
+    outcome = compare(converted, X)
+    assert outcome.flips == 0
+    assert outcome.raw_ulp == 0
+    assert outcome.certified > 0.99
+    assert emit_onnx(read(live)).onnx == converted.emitted.onnx
+    assert subject_of("gblinear", live, X).prove() is not None
+
+
+def test_linear_boosters_regress_bit_for_bit_and_a_changed_weight_is_refused() -> None:
+    X, y = make_data((), missing=True)
+    live = XGBRegressor(booster="gblinear", n_estimators=8, n_jobs=1, random_state=0).fit(X, y)
+    assert compare(convert(live), X).raw_ulp == 0
+    one = subject_of("gblinear", live, X)
+    model = onnx.load_from_string(one.emitted.onnx)
+    changed = 0
+    for item in model.graph.initializer:
+        values = np.array(numpy_helper.to_array(item))
+        if values.dtype != np.float32:
+            continue
+        original = item.raw_data
+        values.reshape(-1)[0] = np.nextafter(values.reshape(-1)[0], np.float32(np.inf))
+        item.raw_data = values.tobytes()
+        with pytest.raises(ParityError) as caught:
+            one.prove(model.SerializeToString())
+        assert caught.value.code == "DP711"
+        item.raw_data = original
+        changed += 1
+    assert changed >= 3
+    assert one.prove(model.SerializeToString()) is not None
+    assert tree_groups(one.record, 6)[0].trees == ()

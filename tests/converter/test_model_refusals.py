@@ -41,7 +41,12 @@ REFUSALS: dict[str, tuple[str, Callable[[], Any]]] = {
     ),
     "modified huber probabilities": ("DP603", lambda: SGDClassifier(loss="modified_huber").fit(X, Y)),
     "several outputs": ("DP607", lambda: RandomForestClassifier(2).fit(X, np.c_[Y, Y])),
-    "a linear booster": ("DP603", lambda: XGBClassifier(booster="gblinear", n_estimators=2).fit(X, Y)),
+    "a linear booster with several base scores": (
+        "DP603",
+        lambda: XGBClassifier(booster="gblinear", n_estimators=2).fit(
+            X, np.repeat([0, 1, 2], [150, 100, 50])
+        ),
+    ),
     "a number as missing value": ("DP603", lambda: XGBClassifier(missing=0.0, n_estimators=2).fit(X, Y)),
     "raw logits as objective": (
         "DP603",

@@ -6,12 +6,12 @@ from __future__ import annotations
 import numpy as np
 
 from ..models.trees import constant_tree
-from ..models.types import Boosted
+from ..models.types import Boosted, FloatArray
 from .category_sets import add_category_columns
 from .ensembles import EnsembleTree, add_ensemble, constant_ensemble_tree
 from .graph import Element, Graph
 from .interface import Heads
-from .links import distinct_gap, gap, label_index, probabilities
+from .links import distinct_gap, gap, join_columns, label_index, probabilities
 from .spread import EXP_SPREAD, SINGLE_SPREAD, UNKNOWN, as_bound
 
 __all__ = ["emit_boosted", "emit_decision"]
@@ -21,6 +21,8 @@ def emit_boosted(graph: Graph, x: str, model: Boosted) -> Heads:
     """`model` on `x` [N, F] of float64."""
     element: Element = model.precision
     x = _inputs(graph, x, model, element)
+    if model.weights is not None:
+        return emit_decision(graph, _dense_sums(graph, x, model, model.weights, element), model)
     x, asking = add_category_columns(graph, x, model.trees, model.columns, element)
     width = len(model.baseline)
     trees = [
@@ -43,6 +45,26 @@ def emit_decision(graph: Graph, raw: str, model: Boosted) -> Heads:
     if model.rule is None:
         return _regressor(graph, raw, model, element)
     return _classifier(graph, raw, model, element, len(model.baseline))
+
+
+def _dense_sums(graph: Graph, x: str, model: Boosted, weights: FloatArray, element: Element) -> str:
+    """[N, K]: each running sum begins at its baseline, which the first column times 0 brings to [N, 1]."""
+    x = graph.add("Where", graph.add("IsNaN", x), graph.scalar(0.0, element), x)
+    last = graph.constant(np.array([model.columns]), "int64")
+    sums = []
+    for column, start in enumerate(model.baseline):
+        products = graph.add("Mul", x, graph.constant(weights[:, column], element))
+        first = graph.add(
+            "Mul",
+            graph.add("Gather", x, graph.constant(np.array([0]), "int64"), axis=1),
+            graph.scalar(0.0, element),
+        )
+        first = graph.add("Add", first, graph.scalar(float(start), element))
+        running = graph.add(
+            "CumSum", graph.add("Concat", first, products, axis=1), graph.constant(np.array(1), "int64")
+        )
+        sums.append(graph.add("Gather", running, last, axis=1))
+    return join_columns(graph, sums)
 
 
 def _inputs(graph: Graph, x: str, model: Boosted, element: Element) -> str:

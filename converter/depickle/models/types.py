@@ -166,6 +166,8 @@ class Boosted:
         rule: label rule, None for a regressor.
         zero_is_missing: columns in which 0 counts as missing (LightGBM).
         columns: number of input columns.
+        weights: [columns, K] in place of trees (XGBoost's gblinear): each column times its weight, missing ones 0,
+            added to the baseline from the first column on.
     """
 
     trees: tuple[Tree, ...]
@@ -182,6 +184,7 @@ class Boosted:
     average: int | None = None
     factor: float = 1.0
     zero_is_missing: tuple[int, ...] = ()
+    weights: FloatArray | None = None
 
 
 @dataclass(frozen=True, eq=False)

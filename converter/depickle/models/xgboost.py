@@ -42,10 +42,11 @@ def read_xgboost(record: Record, context: Context) -> ReadPredictor:
     if missing is not None and not (isinstance(missing, float) and math.isnan(missing)):
         raise unsupported(record, "Missing values other than NaN are not emitted", found=describe(missing))
     booster = _child(record, learner, "gradient_booster")
-    if booster.get("name") not in ("gbtree", "dart"):
+    if booster.get("name") not in ("gbtree", "dart", "gblinear"):
         raise unsupported(
             record, "This booster is not emitted", found=str(booster.get("name")), expected="gbtree or dart"
         )
+    linear = booster.get("name") == "gblinear"
     parameters = _child(record, learner, "learner_model_param")
     n_features = _whole(record, parameters, "num_feature")
     dropped = booster.get("name") == "dart"
@@ -57,7 +58,13 @@ def read_xgboost(record: Record, context: Context) -> ReadPredictor:
     width = 1 if classes is None or len(classes) == 2 else len(classes)
     link, rule = _decision(record, learner, classes)
     baseline = _baseline(record, parameters, link, width)
-    trees, target = _trees(record, learner, model, n_features, width)
+    trees: tuple[Tree, ...] = ()
+    target: tuple[int, ...] = ()
+    weights = None
+    if linear:
+        baseline, weights = _linear(record, model, n_features, baseline)
+    else:
+        trees, target = _trees(record, learner, model, n_features, width)
     if dropped:
         trees = _weighted(record, booster, trees, target, baseline)
     return ReadPredictor(
@@ -74,10 +81,11 @@ def read_xgboost(record: Record, context: Context) -> ReadPredictor:
             precision="float32",
             comparison="<",
             single=True,
+            weights=weights,
         ),
         ceiling="proven" if link == "identity" else "certified",
         reason=(
-            "The answer is a float32 sum of leaves, added in the original's order"
+            "The answer is a float32 sum, added in the original's order"
             if link == "identity"
             else "XGBoost compares probabilities, which pass through exp; the sums before it are exact"
         ),
@@ -263,6 +271,29 @@ def _trees(
             raise _unreadable(record, "a tree that is no object")
         trees.append(_tree(record, item, n_features))
     return tuple(trees), tuple(int(column) for column in target[:used])
+
+
+def _linear(
+    record: Record, model: _Object, n_features: int, margins: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Bias plus base score, and the weights [columns, K]; gblinear adds in float32 (src/gbm/gblinear.cc)."""
+    width = len(margins)
+    if bool((margins != margins[0]).any()):
+        raise unsupported(
+            record,
+            "gblinear with a base score for each class",
+            found="several",
+            expected="base_score set to one number",
+        )
+    table = _numbers(record, model, "weights").astype(np.float32)
+    if len(table) != (n_features + 1) * width or not bool(np.isfinite(table).all()):
+        raise _unreadable(record, "the weights do not fit the columns")
+    table = table.reshape(n_features + 1, width)
+    with np.errstate(over="ignore"):
+        start = (table[-1] + margins.astype(np.float32)).astype(np.float64)
+    if not bool(np.isfinite(start).all()):
+        raise _unreadable(record, "a bias beyond float32")
+    return start, table[:-1].astype(np.float64)
 
 
 def _weighted(

@@ -139,6 +139,8 @@ def xgboost_model(estimator: Record) -> Mapping[str, Json]:
 def xgboost_trees(estimator: Record) -> list[SourceTree]:
     """The trees of an XGBoost model in source order."""
     booster = _at(dict(xgboost_model(estimator)), "gradient_booster")
+    if isinstance(booster, dict) and booster.get("name") == "gblinear":
+        return []
     if isinstance(booster, dict) and "gbtree" in booster:  # dart nests its trees one level deeper
         booster = booster["gbtree"]
     entries = _at(_at(booster, "model"), "trees")

@@ -27,7 +27,7 @@ from .answers import (
 from .node_tables import constant_tree
 from .reading import integer, unreadable
 from .spread import SINGLE_SPREAD, UNKNOWN, as_bound
-from .vocabulary import Answer, apply, as_double, as_single, trees
+from .vocabulary import Answer, apply, as_double, as_single, columns, constant, scalar, trees
 
 if TYPE_CHECKING:
     from .derivation import Derivation
@@ -60,9 +60,12 @@ def expect_xgboost(owner: Record, rows: Expected, derive: Derivation) -> Answer:
         found += _dropped(owner, inner, _numbers(booster, "weight_drop"), start)
     elif booster.get("name") == "gbtree":
         found += _trees(owner, learner, _object(booster, "model"), width)
+    elif booster.get("name") != "gblinear":
+        raise unreadable(owner, "gradient_booster", "gbtree, dart or gblinear")
+    if booster.get("name") == "gblinear":
+        raw = _products(rows, _numbers(_object(booster, "model"), "weights"), start)
     else:
-        raise unreadable(owner, "gradient_booster", "gbtree or dart")
-    raw = trees(as_single(rows), found, targets=width, dtype="float32")
+        raw = trees(as_single(rows), found, targets=width, dtype="float32")
     wide = as_double(raw)
     if not owner.name.endswith("Classifier"):
         if objective in _LOG:
@@ -142,6 +145,26 @@ def _trees(
         raise unreadable("XGBoost model", "tree_info", f"0 to {width - 1}")
     used = _used(learner, model, len(entries), width)
     return [_tree(entry, int(target)) for entry, target in zip(entries[:used], targets[:used], strict=True)]
+
+
+def _products(rows: Expected, table: npt.NDArray[np.float64], start: list[np.float32]) -> Expected:
+    """``GBLinear::Pred``: bias and base score, then each column that is present times its weight, in order."""
+    width = len(start)
+    if len(set(start)) != 1 or table.size % width or table.size < 2 * width:
+        raise unreadable("XGBoost model", "weights", "weights for each column and one base score")
+    weights = table.astype(np.float32).reshape(-1, width)
+    single = as_single(rows)
+    zero = scalar(0.0, np.float32)
+    present = apply("Where", apply("IsNaN", single), zero, single)
+    nothing = apply("Mul", columns(present, [0]), zero)
+    sums = []
+    for place in range(width):
+        begin = np.float32(weights[-1, place] + start[place])
+        parts = apply("Mul", present, constant(weights[:-1, place], np.float32))
+        first = apply("Add", nothing, scalar(float(begin), np.float32))
+        running = apply("CumSum", apply("Concat", first, parts, axis=1), constant(1, np.int64))
+        sums.append(columns(running, [len(weights) - 1]))
+    return sums[0] if width == 1 else apply("Concat", *sums, axis=1)
 
 
 def _dropped(
