@@ -11,7 +11,7 @@ import hashlib
 import platform
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from types import TracebackType
@@ -32,10 +32,12 @@ from depickle_runtime.record import (
 )
 from depickle_runtime.session import open_session
 
+from .answerable import answerable_rows
 from .answering import AnsweredOnce
 from .emit import EmittedModel
 from .emit.fallback import FallbackModel, convert_in_worker
 from .environments import WorkerEnvironment
+from .models import TypedModel
 from .naming import ArtefactName
 from .parity.check import Evidence, check_parity, is_admissible
 from .parity.compare import NamedRows
@@ -169,6 +171,10 @@ class Converter:
                 max_abs=None if contract.max_abs is None else float.fromhex(contract.max_abs),
                 seed=_seed(source),
             )
+        if isinstance(plan.model, TypedModel):
+            answerable = answerable_rows(plan.model.root, made.sets[0].values, seed=_seed(source))
+            if answerable is not None:
+                made = replace(made, sets=(*made.sets, NamedRows("answerable", answerable)))
         reference = self._reference_rows(plan)
         if reference is None:
             return made

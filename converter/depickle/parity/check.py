@@ -17,6 +17,7 @@ from ..errors import ParityError
 from ..sandbox import ReferenceAnswers
 from .compare import NamedRows, Outcome, compare_answers
 from .numbers import check_numbers, numbers_condition
+from .refused import OpenRows
 from .sampled import furthest
 
 __all__ = ["Evidence", "check_parity", "is_admissible"]
@@ -68,7 +69,7 @@ def check_parity(
     where: str,
     tolerance: float | None = None,
 ) -> Evidence:
-    """Compare the answers on every set of rows.
+    """Compare the answers on every set of rows; where the original raises, on those that the new model certifies.
 
     Args:
         sets: rows to answer; those that the contract does not admit are left out.
@@ -86,18 +87,30 @@ def check_parity(
             largest of the set. None holds regressors to `depickle.parity.numbers` instead.
 
     Raises:
-        ParityError: DP701 where a label differs, DP702 where a regressor or outlier score does, DP650 where a
+        SandboxError: as the worker's.
+        ParityError: DP701 where a label differs, DP702 where a regressor or outlier score does, DP706 where the
+            original raises on nearly every row, DP650 where a
             sampled model's numbers are further apart than `tolerance`.
     """
     outcomes: list[Outcome] = []
     most_of_bound: float | None = None
+    open_rows = OpenRows(reference, where=where)
     probe_rows: list[npt.NDArray[np.float64]] = []
     certified_rows = admitted_rows = 0
     for rows in sets:
         admitted = NamedRows(rows.name, rows.values[is_admissible(rows.values, contract)])
         if admitted.values.shape[0] == 0:
             continue
-        original = reference(admitted.values)
+        answers = session.run(admitted.values)
+        certified = _certified(answers)
+        if certified is not None and (not users_rows or rows.name == "reference"):
+            certified_rows += int(certified.sum())
+            admitted_rows += certified.size
+        compared = open_rows.compare(admitted, answers, certified)
+        if compared is None:
+            continue
+        admitted, original = compared.rows, compared.original
+        answers, certified = compared.answers, compared.certified
         if original.predict is None:
             raise ParityError(
                 "The original gave no answer to compare with",
@@ -107,11 +120,6 @@ def check_parity(
                 expected="one per row",
                 next_step="depickle inspect FILE",
             )
-        answers = session.run(admitted.values)
-        certified = _certified(answers)
-        if certified is not None and (not users_rows or rows.name == "reference"):
-            certified_rows += int(certified.sum())
-            admitted_rows += certified.size
         outcome = compare_answers(
             admitted,
             reference_labels=None if task == "regressor" else original.predict,
@@ -132,6 +140,7 @@ def check_parity(
         outcomes.append(outcome)
         take = np.linspace(0, admitted.values.shape[0] - 1, num=min(PROBES_PER_SET, admitted.values.shape[0]))
         probe_rows += list(admitted.values[take.astype(np.int64)])
+    left_open = open_rows.condition()
     if not outcomes:
         raise ParityError(
             "No admissible row to compare the models on",
@@ -148,7 +157,7 @@ def check_parity(
             label_flips=sum(outcome.rows.label_flips for outcome in outcomes),
             proof=proof,
             reference_rows=users_rows,
-            conditions=conditions | numbers_condition(most_of_bound),
+            conditions=conditions | numbers_condition(most_of_bound) | left_open,
         ),
         probes=_probes(np.array(probe_rows[:MAX_PROBES]), session),
         certified_fraction=certified_rows / admitted_rows if admitted_rows else None,
