@@ -118,3 +118,33 @@ def test_linear_boosters_regress_bit_for_bit_and_a_changed_weight_is_refused() -
     assert changed >= 3
     assert one.prove(model.SerializeToString()) is not None
     assert tree_groups(one.record, 6)[0].trees == ()
+
+
+@pytest.mark.parametrize("limit", [1, 100])
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_categories_answer_bit_for_bit(classes: int, limit: int) -> None:
+    generator = np.random.default_rng(5)
+    X, y = make_data(tuple(range(classes)), missing=True)
+    X[:, 4] = generator.integers(0, 12, len(X))
+    X[:, 5] = generator.integers(0, 4, len(X))
+    X[generator.random(len(X)) < 0.05, 4] = np.nan
+    made = XGBClassifier if classes else XGBRegressor
+    live = made(
+        n_estimators=8,
+        max_depth=4,
+        n_jobs=1,
+        enable_categorical=True,
+        feature_types=["q", "q", "q", "q", "c", "c"],
+        max_cat_to_onehot=limit,
+    ).fit(X, np.where(X[:, 4] % 3 == 0, np.roll(y, 1), y))
+    converted = convert(live)
+    odd = [0, 1, 2.7, 3.9, -0.5, -0.0, -1, 3, 3.99, 11, 11.9, 12, 50, 1e9, 3e9, -1e9, np.nan]
+    rows = np.repeat(X[:40], len(odd), axis=0)
+    rows[:, 4], rows[:, 5] = np.tile(odd, 40), generator.permutation(np.tile(odd, 40))
+    outcome = compare(converted, np.vstack([X, rows]))
+    assert outcome.flips == 0
+    assert outcome.raw_ulp == 0
+    assert outcome.certified > 0.99
+    assert sum(len(tree.members) for tree in converted.typed.root.trees) > 5  # type: ignore[union-attr]
+    assert subject_of("categories", live, X).prove() is not None
+    assert emit_onnx(read(live)).onnx == converted.emitted.onnx

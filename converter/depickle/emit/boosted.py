@@ -21,6 +21,8 @@ def emit_boosted(graph: Graph, x: str, model: Boosted) -> Heads:
     """`model` on `x` [N, F] of float64."""
     element: Element = model.precision
     x = _inputs(graph, x, model, element)
+    if model.floored:
+        x = graph.add("Where", _mask(graph, model.floored, model.columns), graph.add("Floor", x), x)
     if model.weights is not None:
         return emit_decision(graph, _dense_sums(graph, x, model, model.weights, element), model)
     x, asking = add_category_columns(graph, x, model.trees, model.columns, element)

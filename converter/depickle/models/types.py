@@ -164,6 +164,7 @@ class Boosted:
         link: from raw scores to what predict_proba or predict returns.
         factor: multiplies the raw score inside the logistic link.
         rule: label rule, None for a regressor.
+        floored: columns rounded down before set membership (XGBoost's categories; negative ones are in no set).
         zero_is_missing: columns in which 0 counts as missing (LightGBM).
         columns: number of input columns.
         weights: [columns, K] in place of trees (XGBoost's gblinear): each column times its weight, missing ones 0,
@@ -185,6 +186,7 @@ class Boosted:
     factor: float = 1.0
     zero_is_missing: tuple[int, ...] = ()
     weights: FloatArray | None = None
+    floored: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,7 @@ __all__ = ["read_xgboost"]
 
 _Object: TypeAlias = dict[str, Ubjson]
 MAX_TREES = 100_000
+MAX_CATEGORY = 1 << 16  # rows of a look-up table
 
 _IDENTITY = ("reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror", "reg:quantileerror")
 _LOG = ("count:poisson", "reg:gamma", "reg:tweedie")
@@ -51,6 +52,9 @@ def read_xgboost(record: Record, context: Context) -> ReadPredictor:
     n_features = _whole(record, parameters, "num_feature")
     dropped = booster.get("name") == "dart"
     model = _child(record, _child(record, booster, "gbtree") if dropped else booster, "model")
+    known = model.get("cats")
+    if isinstance(known, dict) and len(_numbers(record, known, "feature_segments")):
+        raise unsupported(record, "Categories that XGBoost recodes from a data frame", found="cats")
     classifier = record.name.endswith("Classifier")
     classes: tuple[ClassLabel, ...] | None = None
     if classifier:
@@ -82,6 +86,7 @@ def read_xgboost(record: Record, context: Context) -> ReadPredictor:
             comparison="<",
             single=True,
             weights=weights,
+            floored=_categorical_columns(record, trees),
         ),
         ceiling="proven" if link == "identity" else "certified",
         reason=(
@@ -357,10 +362,6 @@ def _tree(record: Record, item: _Object, n_features: int) -> Tree:
     default_left = _integers(record, item, "default_left")
     if len({len(part) for part in (left, right, feature, condition, default_left)}) != 1 or not len(left):
         raise _unreadable(record, "tree arrays of different lengths")
-    if "split_type" in item and bool(_integers(record, item, "split_type").any()):
-        raise unsupported(
-            record, "Categorical splits of XGBoost are not emitted", expected="numerical splits"
-        )
     vector = _child(record, item, "tree_param").get("size_leaf_vector")
     if vector not in ("0", "1", None):
         raise unsupported(record, "Trees with vector leaves are not emitted", found=str(vector))
@@ -368,16 +369,59 @@ def _tree(record: Record, item: _Object, n_features: int) -> Tree:
     place = np.full(len(left), -1, dtype=np.int64)
     place[order] = np.arange(len(order))
     leaf = left[order] < 0
+    members = {int(place[node]): cats for node, cats in _categories(record, item, len(left)).items()}
+    if any(node < 0 or leaf[node] for node in members):
+        raise _unreadable(record, "categories of a node that does not split")
+    # A category of the set goes right; here the members go left.
+    turned = np.isin(np.arange(len(order)), list(members))
+    left, right = np.where(turned, right[order], left[order]), np.where(turned, left[order], right[order])
     return checked_tree(
         record.name,
         feature=np.where(leaf, -1, feature[order]),
-        threshold=np.where(leaf, np.nan, condition[order]),
-        left=np.where(leaf, -1, place[left[order]]),
-        right=np.where(leaf, -1, place[right[order]]),
-        missing_left=(default_left[order] != 0) & ~leaf,
+        threshold=np.where(leaf | turned, np.nan, condition[order]),
+        left=np.where(leaf, -1, place[left]),
+        right=np.where(leaf, -1, place[right]),
+        missing_left=((default_left[order] != 0) ^ turned) & ~leaf,
         value=np.where(leaf, condition[order], 0.0).reshape(-1, 1),
         n_features=n_features,
+        members=members,
     )
+
+
+def _categories(record: Record, item: _Object, count: int) -> dict[int, tuple[int, ...]]:
+    """The set of each categorical node, in the numbering of the file."""
+    kinds = _integers(record, item, "split_type") if "split_type" in item else np.empty(0, np.int64)
+    if not kinds.any():
+        return {}
+    names = ("categories_nodes", "categories_segments", "categories_sizes")
+    nodes, starts, sizes = (_integers(record, item, name) for name in names)
+    values = _integers(record, item, "categories")
+    if len(kinds) != count or sorted(nodes.tolist()) != np.flatnonzero(kinds).tolist():
+        raise _unreadable(record, "categories_nodes are not the categorical splits")
+    if not len(nodes) == len(starts) == len(sizes):
+        raise _unreadable(record, "category arrays of different lengths")
+    found = {}
+    for node, start, size in zip(nodes.tolist(), starts.tolist(), sizes.tolist(), strict=True):
+        part = values[start : start + size]
+        if (
+            start < 0
+            or size < 0
+            or len(part) != size
+            or (size and not 0 <= part.min() <= part.max() < MAX_CATEGORY)
+        ):
+            raise _unreadable(record, "a category set outside the categories")
+        found[node] = tuple(sorted(set(part.tolist())))
+    return found
+
+
+def _categorical_columns(record: Record, trees: tuple[Tree, ...]) -> tuple[int, ...]:
+    sets = {int(tree.feature[node]) for tree in trees for node in tree.members}
+    for tree in trees:
+        inner = ~tree.is_leaf
+        inner[list(tree.members)] = False
+        if sets.intersection(tree.feature[inner].tolist()):
+            raise _unreadable(record, "a column with categories and thresholds")
+    return tuple(sorted(sets))
 
 
 def _reachable(

@@ -24,6 +24,7 @@ from .answers import (
     threshold_rule,
     two_classes,
 )
+from .category_sets import with_category_columns
 from .node_tables import constant_tree
 from .reading import integer, unreadable
 from .spread import SINGLE_SPREAD, UNKNOWN, as_bound
@@ -65,7 +66,8 @@ def expect_xgboost(owner: Record, rows: Expected, derive: Derivation) -> Answer:
     if booster.get("name") == "gblinear":
         raw = _products(rows, _numbers(_object(booster, "model"), "weights"), start)
     else:
-        raw = trees(as_single(rows), found, targets=width, dtype="float32")
+        seen, found = _looked_up(rows, found, xgboost_columns(owner))
+        raw = trees(seen, found, targets=width, dtype="float32")
     wide = as_double(raw)
     if not owner.name.endswith("Classifier"):
         if objective in _LOG:
@@ -147,6 +149,18 @@ def _trees(
     return [_tree(entry, int(target)) for entry, target in zip(entries[:used], targets[:used], strict=True)]
 
 
+def _looked_up(rows: Expected, found: list[ExpectedTree], width: int) -> tuple[Expected, list[ExpectedTree]]:
+    """``common::AsCat`` cuts a category that is not negative to a whole number; a negative one is in no set."""
+    single = as_single(rows)
+    chosen = sorted({int(tree.feature[node]) for tree in found for node in tree.members})
+    if not chosen:
+        return single, found
+    mask = constant(np.isin(np.arange(width), chosen), np.bool_)
+    return with_category_columns(
+        apply("Where", mask, apply("Floor", single), single), found, width, "float32"
+    )
+
+
 def _products(rows: Expected, table: npt.NDArray[np.float64], start: list[np.float32]) -> Expected:
     """``GBLinear::Pred``: bias and base score, then each column that is present times its weight, in order."""
     width = len(start)
@@ -203,17 +217,30 @@ def _used(learner: Mapping[str, Json], model: Mapping[str, Json], total: int, wi
 def _tree(entry: Json, target: int) -> ExpectedTree:
     if not isinstance(entry, dict):
         raise unreadable("XGBoost model", "trees", "objects")
-    if "split_type" in entry and bool(_numbers(entry, "split_type").any()):
-        raise unreadable("XGBoost model", "split_type", "numerical splits")
     if _object(entry, "tree_param").get("size_leaf_vector") not in ("0", "1", None):
         raise unreadable("XGBoost model", "size_leaf_vector", "scalar leaves")
     condition = _numbers(entry, "split_conditions")  # of a leaf, its value
+    left, right = (_numbers(entry, f"{side}_children").astype(np.int64) for side in ("left", "right"))
+    default = _numbers(entry, "default_left") != 0
+    members = {}
+    if "split_type" in entry and bool(_numbers(entry, "split_type").any()):
+        listed = _numbers(entry, "categories")
+        fields = ("categories_nodes", "categories_segments", "categories_sizes")
+        for node, first, size in zip(*(_numbers(entry, name).astype(int) for name in fields), strict=True):
+            members[int(node)] = frozenset(listed[first : first + size].tolist())
+        if sorted(members) != np.flatnonzero(_numbers(entry, "split_type")).tolist():
+            raise unreadable("XGBoost model", "categories_nodes", "the categorical splits")
+        chosen = sorted(members)
+        # common::Decision answers "left" for what is not in the set; the walk wants its members on the left
+        left[chosen], right[chosen] = right[chosen], left[chosen]
+        default[chosen] = ~default[chosen]
     return ExpectedTree(
         feature=_numbers(entry, "split_indices").astype(np.int64),
         threshold=condition,
-        left=_numbers(entry, "left_children").astype(np.int64),
-        right=_numbers(entry, "right_children").astype(np.int64),
-        missing_left=_numbers(entry, "default_left") != 0,
+        left=left,
+        right=right,
+        missing_left=default,
+        members=members,
         weight=condition,
         target=target,
         mode=MODE_LESS,
