@@ -117,7 +117,7 @@ def test_the_gate_refuses_every_hostile_file(estate, scans):
 def test_a_crooked_tree_is_refused_before_anything_predicts_with_it(estate):
     (crooked,) = [e for e in of_kind(estate, "hostile") if e["rule_class"] == "structure"]
     data = (estate / FILES / crooked["file"]).read_bytes()
-    with pytest.raises(ConverterError, match="outside the (tree|nodes)"):
+    with pytest.raises(ConverterError, match=r"outside the (tree|nodes)"):
         read_crooked(data)
 
 
