@@ -37,7 +37,7 @@ check: $(READY)  ## Format, lint, types, imports, docstrings, README
 	$(BIN)/mypy
 	$(BIN)/mypy examples/*.py examples/legacy_estate
 	$(BIN)/lint-imports
-	$(BIN)/interrogate --quiet runtime converter scripts
+	$(BIN)/interrogate --config pyproject.toml --quiet runtime converter scripts
 	$(BIN)/python scripts/check_readme.py
 	$(BIN)/python scripts/build_docs.py --check
 
