@@ -11,6 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # one row is not worth a thread p
 from .converting import bench_conversion
 from .loading import bench_large_loads
 from .predicting import bench_load, bench_predict
+from .scanners import bench_forest, bench_scan_speed, bench_scanners
 from .scanning import bench_scan
 from .store import BenchStore
 
@@ -19,6 +20,9 @@ def main() -> int:
     """Runs all benchmarks."""
     print(f"Python {platform.python_version()} on {platform.machine()}, {os.cpu_count()} cores; medians")
     bench_scan()
+    bench_scan_speed()
+    bench_forest()
+    bench_scanners()
     store = BenchStore()
     bench_predict(store)
     bench_load(store)

@@ -327,6 +327,13 @@ _TABLE: tuple[tuple[str, str, Severity, str, str], ...] = (
         "pandas uses the codes of a MultiIndex as positions without looking.",
         _REEXPORT,
     ),
+    (
+        "DP461",
+        "Curve or variance with impossible numbers",
+        Severity.ERROR,
+        "Knots and thresholds must ascend and be as many as their values; a variance is divided by.",
+        _REEXPORT,
+    ),
 )
 
 #: Rule by identifier.

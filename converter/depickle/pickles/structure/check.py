@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from ..graph import Record
 from .boosters import check_lightgbm, check_xgboost
+from .curves import check_numbers, check_spline
 from .forests import NodeGraph, check_node_graphs
 from .indexes import check_multi_index
 from .matrices import check_lengths, check_linear, check_sparse, check_support_vectors
@@ -45,10 +46,13 @@ def check_structure(records: Iterable[Record]) -> None:
                 check_linear(record)
             else:
                 check_lengths(record)
+                check_numbers(record)
         elif module.startswith("scipy.sparse"):
             check_sparse(record)
         elif name == "_new_Index":
             check_multi_index(record)
+        elif name == "BSpline" and module.startswith("scipy.interpolate."):
+            check_spline(record)
         elif name == "Booster":
             if module.startswith("lightgbm."):
                 check_lightgbm(record)

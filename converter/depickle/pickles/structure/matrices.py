@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..graph import Array, ListNode, Record, TupleNode
+from ..graph import Array, ListNode, Record, TupleNode, plain
 from .read import array, integer, optional_integer, refuse, shape_of, whole
 
 __all__ = ["check_lengths", "check_linear", "check_sparse", "check_support_vectors"]
@@ -91,6 +92,9 @@ def check_support_vectors(record: Record) -> None:
         raise refuse(rule, record, f"the support vectors have the shape {vectors}")
     if count and (int(indices.min()) < 0 or int(indices.max()) >= rows):
         raise refuse(rule, record, "a support index lies outside the training rows")
+    gamma = plain(record.get("_gamma"))
+    if gamma is not None and not (isinstance(gamma, int | float) and math.isfinite(gamma)):
+        raise refuse(rule, record, "its gamma is not a number")
     classifier = record.name in ("SVC", "NuSVC")
     numbers = per_class.astype(np.int64)
     classes = len(numbers) if classifier else 2

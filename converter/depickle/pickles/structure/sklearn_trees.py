@@ -117,6 +117,10 @@ def check_forest(record: Record) -> None:
         if isinstance(subsets, ListNode) and index < len(subsets):
             subset = subsets[index]
             width = subset.shape[0] if isinstance(subset, Array) and len(subset.shape) == 1 else features
+            if isinstance(subset, Array) and subset.dtype.descr[1] in "iu" and features is not None:
+                places = array(rule, record, subset, "a subset of the features", kinds="iu", dimensions=1)
+                if len(places) and not 0 <= int(places.min()) <= int(places.max()) < features:
+                    raise refuse(rule, record, f"tree {index} takes features that no row has")
         if width is None or inside.args[0] != width:
             raise refuse(
                 rule, record, f"tree {index} takes another number of features than the ensemble checks for"
