@@ -26,8 +26,8 @@ from typing import Any
 
 __all__ = ["Tally", "compare", "table"]
 
-SECONDS = 20
-"""Processor time of one answer."""
+SECONDS = 10
+"""Of one answer; a peer that takes longer gives none."""
 MEMORY_BYTES = 6 << 30
 FLAGGED, PASSED, ERRED = "flagged", "passed", "erred"
 
@@ -132,7 +132,7 @@ def _ask(scan: Callable[[Path], str], paths: list[Path], write: int) -> None:
     os.dup2(nowhere, 2)
     signal.signal(signal.SIGALRM, lambda number, frame: os._exit(1))
     for path in paths:
-        signal.alarm(3 * SECONDS)
+        signal.alarm(SECONDS)
         started = time.process_time()
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             try:
