@@ -144,7 +144,8 @@ class GraphWalk:
             return
         self.lines.append((path, "object", node.name))
         arguments, listitems, dictitems = list(node.args), node.listitems or [], node.dictitems or {}
-        if node.how == "reconstructor" and arguments:  # protocols 0 and 1 hand the items of a subclass to its base
+        # protocols 0 and 1 hand the items of a subclass to its base
+        if node.how == "reconstructor" and arguments:
             base = arguments.pop()
             if isinstance(base, DictNode):
                 dictitems = base.items
