@@ -229,11 +229,3 @@ def test_compositions_without_an_exact_form_are_refused(make: Callable[[], Any])
     with pytest.raises(UnsupportedModelError) as refusal:
         read(live)
     assert refusal.value.code == "DP603"
-
-
-def test_calibration_over_lightgbm_of_an_unknown_release_is_refused() -> None:
-    X, y = make_data((0, 1))
-    live = CalibratedClassifierCV(lgbm(), cv=2).fit(X, y)
-    with pytest.raises(UnsupportedModelError) as refusal:
-        read(live)
-    assert refusal.value.code == "DP613"

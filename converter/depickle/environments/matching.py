@@ -4,7 +4,8 @@
 * Every model library that the file names must be installed in exactly that version; no patch release stands in
   for another, since trees of scikit-learn 1.3 load under 1.9 and answer with nonsense.
 * A file names only what it uses: a pure LightGBM booster says nothing of scikit-learn, and LightGBM's text says
-  only its format (``v3`` or ``v4``), which any LightGBM of that major version reads as its own.
+  only its format (``v3`` or ``v4``), which any LightGBM of that major version reads as its own. Where a composition
+  asks more of it, its settings tell one release, or two that nothing tells apart; then it is one of these.
 * numpy is not named; only 1 or 2 can be told from module paths. An array that numpy 2 pickled is not given to
   numpy 1; numpy 2 reads what numpy 1 wrote.
 * What the file says is looked up, never pasted: the command in a refusal is built from the table's own keys.
@@ -77,9 +78,14 @@ def _holds(versions: Mapping[str, str], named: Mapping[str, str], numpy: str) ->
         if library == "lightgbm" and version in _LIGHTGBM_FORMATS:
             if have.partition(".")[0] != _LIGHTGBM_FORMATS[version]:
                 return False
-        elif have != version:
+        elif have not in _alternatives(library, version):
             return False
     return _reads_numpy(versions, numpy)
+
+
+def _alternatives(library: str, version: str) -> tuple[str, ...]:
+    """The releases of which any will do."""
+    return tuple(version.split(" or ")) if library == "lightgbm" else (version,)
 
 
 def _reads_numpy(versions: Mapping[str, str], numpy: str) -> bool:
@@ -100,11 +106,14 @@ def _spec_for(named: Mapping[str, str], numpy: str) -> EnvironmentSpec | None:
         candidates = of_its_time + [spec.sklearn for spec in specs if _reads_numpy(spec.versions, numpy)]
     for sklearn in candidates:
         exact = {
-            library: version
+            library: _alternatives(library, version)[-1]
             for library, version in boosters.items()
             if not (library == "lightgbm" and version in _LIGHTGBM_FORMATS)
         }
         spec = spec_of(sklearn=sklearn, lightgbm=exact.get("lightgbm"), xgboost=exact.get("xgboost"))
+        usual = spec_of(sklearn=sklearn, xgboost=exact.get("xgboost"))
+        if usual is not None and _holds(usual.versions, boosters, numpy):
+            spec = usual
         if spec is not None and "lightgbm" in boosters and not _holds(spec.versions, boosters, numpy):
             spec = _with_format(spec, boosters["lightgbm"])
         if spec is not None and _holds(spec.versions, named, numpy):

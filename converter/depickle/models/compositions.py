@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -324,6 +324,8 @@ def read_calibrated(record: Record, context: Context) -> ReadPredictor:
     parts = []
     within = []
     folds = records(record, "calibrated_classifiers_", record.get("calibrated_classifiers_"))
+    if plain(record.get("cv")) == "prefit":
+        context = replace(context, fitted_before=True)
     for fold in folds:
         inner = fold.get("estimator", fold.get("base_estimator"))
         if not isinstance(inner, Record):
@@ -395,14 +397,37 @@ def _preferred(record: Record, part: ReadPredictor) -> Response:
     """What a composition asks of a member: its decision_function where it has one, else its probabilities."""
     if part.decision_function is None:
         raise UnsupportedModelError(
-            "The file does not tell whether its writer's member had a decision_function",
+            "The file does not tell whether the member had a decision_function when it was asked",
             code="DP613",
             where=record.name,
             found=f"{part.family} of an unknown release",
             expected="the release of LightGBM, since 4.7 changed what is asked of it",
-            next_step="Calibrate around a pipeline of another family, or convert at tier sampled",
+            next_step="Fit the composition together with its members, under one release, and save it again",
         )
-    return "scores" if part.decision_function else "probabilities"
+    return _askable(record, part, "scores" if part.decision_function else "probabilities")
+
+
+def _askable(record: Record, part: ReadPredictor, response: Response) -> Response:
+    """`response`, unless the scores are not those that the original hands on."""
+    if response == "scores" and any(
+        isinstance(inner, Boosted) and inner.average is not None for inner in _last(part.root)
+    ):
+        raise unsupported(
+            record,
+            "The decision_function of LightGBM's random forest adds up what predict averages",
+            found=part.family,
+            expected="another boosting type, or a composition that asks for probabilities",
+        )
+    return response
+
+
+def _last(root: Predictor) -> Iterator[Predictor]:
+    """`root` and what its scores come from."""
+    yield root
+    if isinstance(root, Chain):
+        yield from _last(root.predictor)
+    elif isinstance(root, Thresholded):
+        yield from _last(root.member.predictor)
 
 
 def read_fixed_threshold(record: Record, context: Context) -> ReadPredictor:
@@ -437,7 +462,7 @@ def _threshold_parts(record: Record, context: Context) -> tuple[ReadPredictor, R
         method = "predict_proba" if has_probabilities(part.root) else "decision_function"
     if method not in ("predict_proba", "decision_function"):
         raise unsupported(record, "The response method is not known", found=method)
-    return part, "probabilities" if method == "predict_proba" else "scores"
+    return part, _askable(record, part, "probabilities" if method == "predict_proba" else "scores")
 
 
 def _thresholded(
@@ -504,7 +529,10 @@ def read_stacking(record: Record, context: Context) -> ReadPredictor:
         raise wrong(record, "final_estimator_", inner, "a fitted estimator")
     final = context.predictor(inner, context)
     responses: tuple[Response, ...] = tuple(
-        "probabilities" if method == "predict_proba" else "scores" for method in methods
+        _askable(record, part, "probabilities")
+        if method == "predict_proba"
+        else ("scores" if method == "predict" else _askable(record, part, "scores"))
+        for part, method in zip(parts, methods, strict=True)
     )
     exact_inputs = all(
         part.exact_probabilities if response == "probabilities" else part.ceiling == "proven"

@@ -26,6 +26,7 @@ class Context:
         columns: number of input columns of this part where the composition knows it, else None.
         predictor: reads a nested predictor.
         transform: reads a nested transformer.
+        fitted_before: a composition around took the part over as it was fitted, perhaps by earlier releases.
     """
 
     writer: Mapping[str, str]
@@ -33,6 +34,7 @@ class Context:
     columns: int | None
     predictor: Callable[[Record, Context], ReadPredictor]
     transform: Callable[[Record, int, Context], ReadTransform]
+    fitted_before: bool = False
 
     def version(self, record: Record, library: str = "scikit-learn") -> tuple[int, int]:
         """(major, minor) that wrote `record`: its own `_sklearn_version` where it has one."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import UnsupportedModelError
 from ..pickles.graph import DictNode, Record, plain
+from ..pickles.lightgbm_release import lightgbm_releases
 from .attributes import class_labels, describe, unsupported, wrong
 from .interface import Context, ReadPredictor
 from .label_rules import DOUBLE_BAND, argmax_of_two, certified_argmax
@@ -24,6 +25,7 @@ _DEFAULT_LEFT = 2
 _MISSING_NONE, _MISSING_ZERO, _MISSING_NAN = 0, 1, 2
 _FORMATS = ("v3", "v4")
 _DECISION_FUNCTION_SINCE = (4, 7)
+_SINCE_THEN = "_fitted_with_feature_names"  # set by the constructor since 4.7
 _PREDICT_PARAMETERS = ("pred_early_stop", "start_iteration_predict", "num_iteration_predict", "linear_tree")
 _EXP_REGRESSIONS = ("poisson", "gamma", "tweedie")
 _PLAIN_REGRESSIONS = ("regression", "regression_l1", "huber", "fair", "quantile", "mape")
@@ -36,7 +38,8 @@ def read_lightgbm(record: Record, context: Context) -> ReadPredictor:
         UnsupportedModelError: DP603 for objectives, linear trees and predict parameters that are not emitted,
             DP610 for a model text that cannot be read.
     """
-    model = _text(record)
+    text = _handle(record)
+    model = _parsed(record, text)
     kept, iterations = _used_trees(record, model)
     zero_columns, truncated = _special_columns(record, kept)
     classifier = record.name == "LGBMClassifier"
@@ -71,30 +74,46 @@ def read_lightgbm(record: Record, context: Context) -> ReadPredictor:
         allow_infinite=True,
         max_abs=None,
         family=record.name,
-        decision_function=_has_decision_function(context, model) if classifier else False,
+        decision_function=_has_decision_function(record, context, text, model) if classifier else False,
     )
 
 
-def _has_decision_function(context: Context, model: LightgbmText) -> bool | None:
-    """LightGBM 4.7 gave its classifier a decision_function; the model text tells the format, not the release."""
-    if model.version != "v4":
-        return False
-    major, _, rest = context.writer.get("lightgbm", "").partition(".")
-    minor = rest.partition(".")[0]
-    if not (major.isdigit() and minor.isdigit()):
+def _has_decision_function(record: Record, context: Context, text: str, model: LightgbmText) -> bool | None:
+    """Whether the classifier had a decision_function, which LightGBM 4.7 brought, where it was asked.
+
+    What trained the trees wrote their text and what constructed the estimator wrote its state; the two must agree,
+    and with the release that is known from elsewhere. An estimator that was fitted before the composition may have
+    been fitted by an earlier release, so nothing but 4.7 or later is told then.
+    """
+    releases = lightgbm_releases(text) if model.version == "v4" else ("3.3",)
+    stated = tuple(context.writer.get("lightgbm", "").split(" or "))
+    if _release(stated[0]) is not None:
+        releases = tuple(release for release in stated if not releases or release in releases)
+    told = {(_release(release) or (0, 0)) >= _DECISION_FUNCTION_SINCE for release in releases}
+    if told != {record.get(_SINCE_THEN) is not None} or (context.fitted_before and told != {True}):
         return None
-    return (int(major), int(minor)) >= _DECISION_FUNCTION_SINCE
+    return True in told
 
 
-def _text(record: Record) -> LightgbmText:
+def _release(text: str) -> tuple[int, int] | None:
+    major, _, rest = text.partition(".")
+    minor = rest.partition(".")[0]
+    return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else None
+
+
+def _handle(record: Record) -> str:
     booster = record.get("_Booster")
     if not isinstance(booster, Record) or booster.cls != "lightgbm.basic.Booster":
         raise wrong(record, "_Booster", booster, "a fitted booster")
     handle = booster.get("_handle", booster.get("handle"))
     if not isinstance(handle, str):
         raise wrong(booster, "_handle", handle, "the model text")
+    return handle
+
+
+def _parsed(record: Record, text: str) -> LightgbmText:
     try:
-        model = parse_lightgbm(handle)
+        model = parse_lightgbm(text)
     except LightgbmError as error:
         raise UnsupportedModelError(
             "The LightGBM model text cannot be read",

@@ -7,10 +7,19 @@ import re
 from collections.abc import Iterable, Mapping
 
 from .graph import Array, DictNode, Record
+from .lightgbm_release import lightgbm_releases
 
 __all__ = ["read_writer"]
 
 _VERSION = re.compile(r"\d{1,4}(\.\d{1,4}){1,3}([a-z]+\d{0,3})?\Z", re.ASCII)
+_ASK_DECISIONS = frozenset(
+    {
+        "sklearn.calibration.CalibratedClassifierCV",
+        "sklearn.multiclass.OneVsOneClassifier",
+        "sklearn.multiclass.OneVsRestClassifier",
+    }
+)
+"""Ask members for a decision_function where they have one; LightGBM's classifier has one since 4.7."""
 _LIGHTGBM_TEXT = re.compile(r"tree\nversion=(v\d{1,3})\r?\n", re.ASCII)
 
 
@@ -19,7 +28,9 @@ def read_writer(records: Iterable[Record], modules: Iterable[str]) -> Mapping[st
 
     ``scikit-learn`` is exact (``_sklearn_version``). ``numpy`` is ``1`` or ``2``, from the module paths, where they
     tell. ``lightgbm`` and ``xgboost`` are exact where the pickle says, else ``unknown`` where a booster is present.
-    LightGBM writes no release number, only the version of its model text: ``v3`` up to 3.x, ``v4`` from 4.0.
+    LightGBM writes no release number, only the version of its model text: ``v3`` up to 3.x, ``v4`` from 4.0, and any
+    release of that version answers alike. Not so inside compositions that ask for a decision function: there the
+    releases that write such a text are named, joined by `` or ``.
     Several scikit-learn versions in one file are joined by a comma, so that no table holds them.
 
     Args:
@@ -28,6 +39,8 @@ def read_writer(records: Iterable[Record], modules: Iterable[str]) -> Mapping[st
     """
     found: dict[str, str] = {}
     versions: set[str] = set()
+    records = list(records)
+    telling = any(record.cls in _ASK_DECISIONS for record in records)
     for record in records:
         state = record.state
         if not isinstance(state, DictNode):
@@ -39,7 +52,7 @@ def read_writer(records: Iterable[Record], modules: Iterable[str]) -> Mapping[st
             found["xgboost"] = _xgboost_version(state.items.get("handle"))
         elif record.name == "Booster" and record.module == "lightgbm.basic":
             text = state.items.get("_handle", state.items.get("handle"))
-            found["lightgbm"] = _lightgbm_format(text)
+            found["lightgbm"] = _lightgbm_version(text, telling=telling)
         elif record.module.startswith("lightgbm."):
             found.setdefault("lightgbm", "unknown")
         elif record.module.startswith("xgboost."):
@@ -72,7 +85,9 @@ def _xgboost_version(handle: object) -> str:
     return "unknown"
 
 
-def _lightgbm_format(text: object) -> str:
+def _lightgbm_version(text: object, *, telling: bool) -> str:
     """The version of the model text, from its second line (LightGBM, ``src/boosting/gbdt_model_text.cpp``)."""
     found = _LIGHTGBM_TEXT.match(text) if isinstance(text, str) else None
-    return found[1] if found else "unknown"
+    if found is None or not isinstance(text, str):
+        return "unknown"
+    return (" or ".join(lightgbm_releases(text)) if telling and found[1] == "v4" else "") or found[1]

@@ -88,7 +88,9 @@ def expect_lightgbm(owner: Record, rows: Expected, derive: Derivation) -> Answer
         return _regressor(owner, raw, name, settings)
     classes = labels(record(owner, "_le"))
     factor = float(settings.get("sigmoid") or 1.0)
-    decides = _decides(text, derive.writer)
+    decides = _decides(owner, text, derive.writer)
+    if text.averaged and decides:
+        decides = None  # its decision_function is the sum, which only predict_proba divides
     if name == "binary" and text.width == 1 and len(classes) == 2:
         band = float(DOUBLE_STEPS) / min(factor, 1.0)
         index = threshold_rule(raw, "GreaterOrEqual", even_chance(factor))
@@ -120,14 +122,51 @@ def _answer(
     return Answer(known, index, p, raw, margin, bound, probability_error=EXP_SPREAD, decides=decides)
 
 
-def _decides(text: _Text, writer: Writer) -> bool | None:
-    """LGBMClassifier has a decision_function since 4.7; the text tells its format only, v4 since 4.0."""
-    if text.header.get("version") != "v4":
-        return False
-    parts = writer.get("lightgbm", "").split(".")
-    if len(parts) < 2 or not (parts[0].isdigit() and parts[1].isdigit()):
+_NEWEST_OPTION = {
+    "parser_config_file": (4, 0),
+    "lambdarank_position_bias_regularization": (4, 1),
+    "num_grad_quant_bins": (4, 2),  # and 4.3
+    "early_stopping_min_delta": (4, 4),  # and 4.5
+    "bagging_by_query": (4, 6),
+    "gpu_device_id_list": (4, 7),
+}
+_OPTIONS = {(4, 0): 111, (4, 1): 112, (4, 2): 118, (4, 4): 119, (4, 6): 120, (4, 7): 121}
+"""How many options ``Config::SaveMembersToString`` (src/io/config_auto.cpp) lists, by the first release that does."""
+
+
+def _decides(owner: Record, text: _Text, writer: Writer) -> bool | None:
+    """LGBMClassifier has a decision_function since 4.7 (python-package/lightgbm/sklearn.py).
+
+    Told by the options that the text ends with, by an attribute that ``__init__`` sets since 4.7, and by the writer
+    where that is a release; None where they contradict each other or say nothing.
+    """
+    if text.header.get("version") == "v4":
+        since = _written_since(lightgbm_text(owner))
+        stated = writer.get("lightgbm", "").split(" or ")[-1].split(".")
+        if len(stated) > 1 and stated[0].isdigit() and stated[1].isdigit():
+            known = (int(stated[0]), int(stated[1])) >= (4, 7)
+            if since is not None and known != (since >= (4, 7)):
+                return None
+        elif since is None:
+            return None
+        else:
+            known = since >= (4, 7)
+    else:
+        known = False
+    return known if known == ("_fitted_with_feature_names" in owner.attrs()) else None
+
+
+def _written_since(text: str) -> tuple[int, int] | None:
+    """The first release that lists the options at the end of `text`, or None for options of no known release."""
+    start, end = text.find("\nparameters:\n"), text.find("\nend of parameters")
+    if not 0 < start < end:
         return None
-    return (int(parts[0]), int(parts[1])) >= (4, 7)
+    lines = text[start:end].splitlines()
+    options = [line[1 : line.index(":")] for line in lines if line.startswith("[") and ":" in line]
+    since = max((_NEWEST_OPTION[name] for name in options if name in _NEWEST_OPTION), default=None)
+    expected = {name for name, first in _NEWEST_OPTION.items() if since is not None and first <= since}
+    whole = expected <= set(options) and len(set(options)) == len(options) == _OPTIONS.get(since or (0, 0))
+    return since if whole else None
 
 
 def _regressor(owner: Record, raw: Expected, name: str, settings: dict[str, str]) -> Answer:
