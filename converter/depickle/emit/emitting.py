@@ -21,6 +21,7 @@ from ..models.types import (
     Continued,
     Forest,
     HardVote,
+    Isolation,
     Linear,
     OneVsRest,
     Predictor,
@@ -44,6 +45,7 @@ from .continued import emit_continued
 from .forests import emit_forest
 from .graph import Element, Graph
 from .interface import Heads
+from .isolation import emit_isolation
 from .linear import emit_linear
 from .links import last_axis
 from .networks import emit_linear_behind, emit_network
@@ -124,6 +126,8 @@ def emit_predictor(graph: Graph, x: str, predictor: Predictor) -> Heads:
             return emit_boosted(graph, x, predictor)
         case Linear():
             return emit_linear(graph, x, predictor)
+        case Isolation():
+            return emit_isolation(graph, x, predictor)
         case Averaged():
             return emit_averaged(graph, x, predictor, emit_predictor)
         case HardVote():

@@ -27,6 +27,7 @@ from .dense_types import Network
 from .forests import FLOAT32_MAX
 from .interface import Context, ReadPredictor
 from .label_rules import DOUBLE_BAND
+from .trees import revalued
 from .types import (
     Averaged,
     Boosted,
@@ -38,6 +39,7 @@ from .types import (
     Curve,
     Forest,
     HardVote,
+    Isolation,
     LabelRule,
     Linear,
     Member,
@@ -45,12 +47,14 @@ from .types import (
     Predictor,
     Response,
     Stacked,
+    Task,
     Thresholded,
     Tree,
     TreeVotes,
 )
 
 __all__ = [
+    "bag_columns",
     "read_adaboost",
     "read_bagging",
     "read_calibrated",
@@ -100,13 +104,17 @@ def _composed(
     exact: bool,
     n_features: int | None = None,
 ) -> ReadPredictor:
+    task: Task = "classifier" if classes else "regressor"
+    for part in parts:
+        if part.task != task:
+            raise wrong(record, "estimators_", None, f"members that are {task}s, not {part.family}")
     bounds = [part.max_abs for part in parts if part.max_abs is not None]
     widths = {part.n_features for part in parts}
     if n_features is None and len(widths) != 1:
         raise wrong(record, "n_features_in_", None, "members of one width")
     ceiling: Ceiling = "proven" if exact else "certified"
     return ReadPredictor(
-        task="classifier" if classes else "regressor",
+        task=task,
         classes=classes,
         n_features=n_features or parts[0].n_features,
         root=root,
@@ -196,7 +204,7 @@ def read_bagging(record: Record, context: Context) -> ReadPredictor:
     """BaggingClassifier and BaggingRegressor; bags of single trees become a forest."""
     n_features = integer(record, "n_features_in_", low=1)
     parts = _read_members(record, context, record.get("estimators_"), "estimators_")
-    chosen = _bag_columns(record, len(parts), n_features)
+    chosen = bag_columns(record, len(parts), n_features)
     for part, columns in zip(parts, chosen, strict=True):
         if part.n_features != len(columns):
             raise wrong(record, "estimators_features_", None, f"{part.n_features} columns")
@@ -215,7 +223,8 @@ def read_bagging(record: Record, context: Context) -> ReadPredictor:
     return found if merged is None else replace(found, root=merged)
 
 
-def _bag_columns(record: Record, count: int, n_features: int) -> list[tuple[int, ...]]:
+def bag_columns(record: Record, count: int, n_features: int) -> list[tuple[int, ...]]:
+    """The columns that each of `count` members of a bag sees, `estimators_features_`."""
     result = []
     for item in members(record, "estimators_features_", record.get("estimators_features_")):
         raw = array_of(record, "estimators_features_", item)
@@ -240,23 +249,8 @@ def _merged_trees(within: Sequence[Member], outputs: int) -> Forest | None:
         (tree,) = forest.trees
         value = np.zeros((len(tree.value), outputs))
         value[:, list(member.places)] = tree.value
-        columns = np.array(member.columns)
-        feature = np.where(tree.is_leaf, -1, columns[np.where(tree.is_leaf, 0, tree.feature)])
-        trees.append(_with(tree, value, feature))
+        trees.append(revalued(tree, value, member.columns))
     return Forest(tuple(trees), outputs, float(len(trees)), LabelRule("argmax_probabilities"))
-
-
-def _with(
-    tree: Tree, value: np.ndarray[tuple[int, ...], np.dtype[np.float64]], feature: object = None
-) -> Tree:
-    return Tree(
-        feature=tree.feature if feature is None else np.asarray(feature, dtype=np.int64),
-        threshold=tree.threshold,
-        left=tree.left,
-        right=tree.right,
-        missing_left=tree.missing_left,
-        value=value,
-    )
 
 
 _VOTES_AGAINST_SINCE = (1, 3)  # before, a tree did not vote against the other classes (scikit-learn 1.3.1)
@@ -291,7 +285,7 @@ def read_adaboost(record: Record, context: Context) -> ReadPredictor:
                 expected="a decision tree",
             )
         (tree,) = forest.trees
-        trees.append(_with(tree, _votes(tree, float(weight), count, version, real=real)))
+        trees.append(revalued(tree, _votes(tree, float(weight), count, version, real=real)))
     rule = LabelRule("score_above", 0.0) if count == 2 else LabelRule("argmax_scores")
     if real:
         rule = replace(rule, exact=False, band=DOUBLE_BAND * len(parts) * 64)
@@ -571,6 +565,8 @@ def has_probabilities(root: Predictor) -> bool:
     match root:
         case Chain():
             return has_probabilities(root.predictor)
+        case Isolation():
+            return False
         case Forest():
             return root.rule is not None
         case Network():

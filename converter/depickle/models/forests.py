@@ -8,10 +8,10 @@ import numpy as np
 from ..pickles.graph import Record, plain
 from .attributes import class_labels, integer, records, text, unsupported, wrong
 from .interface import Context, ReadPredictor
-from .trees import scikit_tree, several_outputs
+from .trees import revalued, scikit_tree, several_outputs
 from .types import Forest, LabelRule, Tree
 
-__all__ = ["FLOAT32_MAX", "read_forest", "read_tree"]
+__all__ = ["FLOAT32_MAX", "MAX_TREES", "normalised", "read_forest", "read_tree"]
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 MAX_TREES = 100_000  # trees; 100 times the largest forest met in practice
@@ -83,16 +83,7 @@ def normalised(tree: Tree) -> Tree:
     """Leaf counts as fractions, by the arithmetic of scikit-learn before 1.4: row / row.sum(), 0 for an empty one."""
     total = tree.value.sum(axis=1)[:, np.newaxis]
     total[total == 0.0] = 1.0
-    value = tree.value / total
-    value.flags.writeable = False
-    return Tree(
-        feature=tree.feature,
-        threshold=tree.threshold,
-        left=tree.left,
-        right=tree.right,
-        missing_left=tree.missing_left,
-        value=value,
-    )
+    return revalued(tree, tree.value / total)
 
 
 def _accepts_missing(record: Record, version: tuple[int, int]) -> bool:

@@ -208,7 +208,7 @@ def _conditioned(
             )
         found = replace(found, ceiling="certified", exact_probabilities=False)
     if is_conditional(steps):
-        if found.task != "classifier":
+        if found.task == "regressor":
             raise unsupported(
                 record,
                 "The original raises on some rows, and a regressor has no margin to say so",

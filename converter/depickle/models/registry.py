@@ -21,6 +21,7 @@ from .forests import read_forest, read_tree
 from .gradient_boosting import read_gradient_boosting
 from .hist_boosting import read_hist_gradient_boosting
 from .interface import PredictorReader, TransformReader
+from .isolation import read_isolation_forest
 from .lightgbm import read_lightgbm
 from .linear import (
     read_discriminant,
@@ -108,6 +109,7 @@ PREDICTORS: Mapping[str, PredictorReader] = {
     "sklearn.ensemble._bagging.BaggingClassifier": read_bagging,
     "sklearn.ensemble._bagging.BaggingRegressor": read_bagging,
     "sklearn.ensemble._weight_boosting.AdaBoostClassifier": read_adaboost,
+    "sklearn.ensemble._iforest.IsolationForest": read_isolation_forest,
     "sklearn.ensemble._stacking.StackingClassifier": read_stacking,
     "sklearn.ensemble._stacking.StackingRegressor": read_stacking,
     "sklearn.calibration.CalibratedClassifierCV": read_calibrated,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -14,7 +14,7 @@ from ..pickles.graph import Record
 from .attributes import array_of, table_of, wrong
 from .types import FloatArray, Tree
 
-__all__ = ["MAX_DEPTH", "checked_tree", "constant_tree", "scikit_tree"]
+__all__ = ["MAX_DEPTH", "checked_tree", "constant_tree", "revalued", "scikit_tree"]
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
@@ -105,6 +105,27 @@ def constant_tree(row: npt.ArrayLike) -> Tree:
         right=_frozen([-1], np.int64),
         missing_left=_frozen([False], np.bool_),
         value=_frozen(np.reshape(row, (1, -1)), np.float64),
+    )
+
+
+def revalued(tree: Tree, value: npt.ArrayLike, columns: Sequence[int] | None = None) -> Tree:
+    """`tree`, which has no categorical splits, with other rows in its nodes.
+
+    Args:
+        tree: a checked tree.
+        value: [nodes, K].
+        columns: for each column that the tree knows, its number in the input; None where they are the same.
+    """
+    feature = tree.feature
+    if columns is not None:
+        feature = np.where(tree.is_leaf, -1, np.array(columns)[np.where(tree.is_leaf, 0, tree.feature)])
+    return Tree(
+        feature=_frozen(feature, np.int64),
+        threshold=tree.threshold,
+        left=tree.left,
+        right=tree.right,
+        missing_left=tree.missing_left,
+        value=_frozen(value, np.float64),
     )
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "HardVote",
     "Impute",
     "InputFacts",
+    "Isolation",
     "LabelRule",
     "Linear",
     "Link",
@@ -361,6 +362,27 @@ class TreeVotes:
     rule: LabelRule
 
 
+@dataclass(frozen=True, eq=False)
+class Isolation:
+    """An isolation forest: path lengths added over the trees; an inlier, class 1, where they reach `cut`.
+
+    The decision function is ``-(2 ** -(paths / scale)) - offset``.
+
+    Attributes:
+        forest: each leaf holds the length of the path to it.
+        scale: number of trees times the expected length of a path.
+        offset: what the original subtracts from its score.
+        cut: length at which the decision function is 0.
+        band: sums further from `cut` have the label of the original, whatever its logarithm and its power round to.
+    """
+
+    forest: Forest
+    scale: float
+    offset: float
+    cut: float
+    band: float
+
+
 Start: TypeAlias = Literal[
     "value",  # a regressor's prediction
     "log_odds",  # log(p / (1 - p)) of the second class
@@ -453,7 +475,7 @@ class Stacked:
 Composition: TypeAlias = Union[  # noqa: UP007
     Averaged, HardVote, TreeVotes, Calibrated, Thresholded, OneVsRest, Stacked, Continued
 ]
-Predictor: TypeAlias = Union[Forest, Boosted, Linear, Network, Chain, Composition]  # noqa: UP007
+Predictor: TypeAlias = Union[Forest, Boosted, Linear, Network, Isolation, Chain, Composition]  # noqa: UP007
 
 
 @dataclass(frozen=True)
@@ -514,7 +536,7 @@ def walk_predictors(root: Predictor) -> Iterator[Predictor]:
     match root:
         case Chain():
             yield from walk_predictors(root.predictor)
-        case TreeVotes():
+        case TreeVotes() | Isolation():
             yield root.forest
         case Continued():
             yield from walk_predictors(root.init)
