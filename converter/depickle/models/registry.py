@@ -5,17 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .compositions import (
-    read_adaboost,
-    read_bagging,
-    read_calibrated,
-    read_fixed_threshold,
-    read_one_vs_rest,
-    read_search,
-    read_stacking,
-    read_tuned_threshold,
-    read_voting,
-)
+from .compositions import read_adaboost, read_bagging, read_search, read_stacking, read_voting
+from .decisions import read_calibrated, read_fixed_threshold, read_one_vs_rest, read_tuned_threshold
 from .encoders import read_binarizer, read_bins, read_one_hot_encoder, read_ordinal_encoder
 from .forests import read_forest, read_tree
 from .gradient_boosting import read_gradient_boosting
