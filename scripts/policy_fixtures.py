@@ -131,7 +131,7 @@ def _meta_arguments() -> dict[str, list[dict[str, Any]]]:
         "OutputCodeClassifier": over_classifier,
         "FixedThresholdClassifier": [*over_classifier, {"estimator": lr, "threshold": 0.4}],
         "TunedThresholdClassifierCV": [{"estimator": lr, "cv": 2}],
-        "FrozenEstimator": [{"estimator": StandardScaler()}],
+        "FrozenEstimator": [{"estimator": StandardScaler().fit(np.eye(4))}],
         "SelfTrainingClassifier": [{"base_estimator": lr}, *over_classifier],
         "CalibratedClassifierCV": [{"estimator": model, "cv": 2} for model in (lr, tree)],
         "BaggingClassifier": over_classifier,

@@ -32,7 +32,6 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import RobustScaler, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
-from xgboost import XGBClassifier
 
 from depickle.errors import UnsupportedModelError
 
@@ -213,15 +212,10 @@ def test_a_member_that_never_saw_a_class_gives_it_no_probability() -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: CalibratedClassifierCV(forest(), method="temperature", cv=2),
         lambda: AdaBoostClassifier(LogisticRegression(), n_estimators=2),
         lambda: StackingClassifier([("a", lgbm())], forest(), cv=2),
-        lambda: (
-            VotingClassifier([("a", forest())], voting="soft").set_params(a=HistGradientBoostingClassifier())
-            and BaggingClassifier(OneVsRestClassifier(XGBClassifier(n_estimators=2)), 2)
-        ),
     ],
-    ids=["temperature", "boosted linear models", "trees over inexact answers", "one-vs-rest of two classes"],
+    ids=["boosted linear models", "trees over inexact answers"],
 )
 def test_compositions_without_an_exact_form_are_refused(make: Callable[[], Any]) -> None:
     X, y = make_data((0, 1))

@@ -13,7 +13,7 @@ import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.decomposition import KernelPCA
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -39,7 +39,6 @@ REFUSALS: dict[str, tuple[str, Callable[[], Any]]] = {
         "DP603",
         lambda: GradientBoostingClassifier(n_estimators=2, init=LogisticRegression()).fit(X, Y),
     ),
-    "modified huber probabilities": ("DP603", lambda: SGDClassifier(loss="modified_huber").fit(X, Y)),
     "several outputs": ("DP607", lambda: RandomForestClassifier(2).fit(X, np.c_[Y, Y])),
     "a linear booster with several base scores": (
         "DP603",

@@ -8,7 +8,6 @@ how far the members' errors may move it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
 
 import numpy as np
 
@@ -16,14 +15,12 @@ from ..models.types import (
     Averaged,
     Calibrated,
     HardVote,
-    Member,
-    OneVsRest,
     Predictor,
-    Response,
     Stacked,
     Thresholded,
     TreeVotes,
 )
+from .composing import Emit, batch_of, column_of, emit_member, present, response_of, share
 from .forests import emit_rows
 from .graph import Graph
 from .interface import Heads
@@ -31,52 +28,27 @@ from .isotonic import emit_curve, share_error
 from .linear import dot_product_gamma
 from .links import gap, join_columns, label_index, last_axis, probabilities, two_columns
 from .spread import CARRIED, EXP_SPREAD, LEAST, ROUNDING, UNKNOWN, Spread, as_bound, total, widened
+from .temperature import emit_tempered
 
 __all__ = [
     "emit_averaged",
     "emit_calibrated",
     "emit_hard_vote",
-    "emit_one_vs_rest",
     "emit_stacked",
     "emit_thresholded",
     "emit_tree_votes",
 ]
 
-Emit: TypeAlias = Callable[[Graph, str, Predictor], Heads]
-
-
-def _emit_member(graph: Graph, x: str, member: Member, emit: Emit) -> Heads:
-    if member.columns is not None:
-        x = graph.add("Gather", x, graph.constant(np.array(member.columns), "int64"), axis=1)
-    return emit(graph, x, member.predictor)
-
-
-def _column(graph: Graph, values: str, place: int) -> str:
-    """[N, 1]."""
-    return graph.add("Gather", values, graph.constant(np.array([place]), "int64"), axis=1)
-
-
-def _batch(heads: Sequence[Heads]) -> int | None:
-    """Members run one after the other, so the narrowest bound holds for each."""
-    known = [head.max_batch for head in heads if head.max_batch is not None]
-    return min(known) if known else None
-
-
-def _present(value: str | None) -> str:
-    if value is None:
-        raise TypeError("the reader admitted a member without the answer that its composition needs")
-    return value
-
 
 def emit_averaged(graph: Graph, x: str, model: Averaged, emit: Emit) -> Heads:
     """Soft voting, bagging and means."""
-    heads = [_emit_member(graph, x, member, emit) for member in model.members]
+    heads = [emit_member(graph, x, member, emit) for member in model.members]
     weights = model.weights or (1.0,) * len(heads)
     sums: str | None = None
     answers: list[str] = []
     errors: list[Spread] = []
     for head, member, weight in zip(heads, model.members, weights, strict=True):
-        answer = _present(head.scores if model.rule is None else head.probabilities)
+        answer = present(head.scores if model.rule is None else head.probabilities)
         if model.rule is not None:
             answer = _spread_out(graph, answer, member.places, model.outputs)
         if model.weights is not None:
@@ -85,7 +57,7 @@ def emit_averaged(graph: Graph, x: str, model: Averaged, emit: Emit) -> Heads:
         answers.append(answer)
         error = head.score_error if model.rule is None else head.probability_error
         errors.append(widened(graph, error, abs(weight / model.divisor)))
-    mean = graph.add("Div", _present(sums), graph.scalar(model.divisor))
+    mean = graph.add("Div", present(sums), graph.scalar(model.divisor))
     error = total(graph, errors)
     if model.rule is None:
         if isinstance(error, str):  # numbers that differ are rounded differently once more
@@ -93,15 +65,15 @@ def emit_averaged(graph: Graph, x: str, model: Averaged, emit: Emit) -> Heads:
             sizes = [graph.add("Abs", answer) for answer in answers]
             error = total(graph, [error, widened(graph, str(total(graph, sizes)), factor)])
             error = widened(graph, error, CARRIED, LEAST)
-        return Heads(None, None, mean, 1, score_error=error, max_batch=_batch(heads))
+        return Heads(None, None, mean, 1, score_error=error, max_batch=batch_of(heads))
     index = label_index(graph, model.rule, scores=None, probabilities=mean)
     if model.rule.exact:
-        return Heads(index, mean, None, 0, max_batch=_batch(heads))
+        return Heads(index, mean, None, 0, max_batch=batch_of(heads))
     error = widened(graph, error, 1.0, ROUNDING)
     margin = gap(graph, mean, model.outputs)
     bound = as_bound(graph, widened(graph, error, 2.0), margin)
     return Heads(
-        index, mean, None, 0, margin, bound, ROUNDING, probability_error=error, max_batch=_batch(heads)
+        index, mean, None, 0, margin, bound, ROUNDING, probability_error=error, max_batch=batch_of(heads)
     )
 
 
@@ -109,7 +81,7 @@ def _spread_out(graph: Graph, p: str, places: tuple[int, ...], outputs: int) -> 
     """Columns of a member's classes at their places; 0 for classes that the member never saw."""
     if places == tuple(range(outputs)):
         return p
-    zero = graph.add("Mul", _column(graph, p, 0), graph.scalar(0.0))
+    zero = graph.add("Mul", column_of(graph, p, 0), graph.scalar(0.0))
     order = [places.index(place) if place in places else len(places) for place in range(outputs)]
     wide = graph.add("Concat", p, zero, axis=1)
     return graph.add("Gather", wide, graph.constant(np.array(order), "int64"), axis=1)
@@ -117,23 +89,23 @@ def _spread_out(graph: Graph, p: str, places: tuple[int, ...], outputs: int) -> 
 
 def emit_hard_vote(graph: Graph, x: str, model: HardVote, emit: Emit) -> Heads:
     """Votes counted per class in the order of the members."""
-    heads = [_emit_member(graph, x, member, emit) for member in model.members]
+    heads = [emit_member(graph, x, member, emit) for member in model.members]
     weights = model.weights or (1.0,) * len(heads)
     axis = last_axis(graph)
     votes: str | None = None
     for head, member, weight in zip(heads, model.members, weights, strict=True):
         table = graph.constant(np.array(member.places), "int64")
-        index = graph.add("Unsqueeze", graph.add("Gather", table, _present(head.class_index), axis=0), axis)
+        index = graph.add("Unsqueeze", graph.add("Gather", table, present(head.class_index), axis=0), axis)
         hit = graph.add("Equal", index, graph.constant(np.arange(model.outputs), "int64"))
         vote = graph.add("Where", hit, graph.scalar(weight), graph.scalar(0.0))
         votes = vote if votes is None else graph.add("Add", votes, vote)
-    index = graph.add("ArgMax", _present(votes), axis=1, keepdims=0, select_last_index=0)
+    index = graph.add("ArgMax", present(votes), axis=1, keepdims=0, select_last_index=0)
     doubtful = [head for head in heads if head.margin is not None]
     if not doubtful:
-        return Heads(index, None, None, 0, max_batch=_batch(heads))
+        return Heads(index, None, None, 0, max_batch=batch_of(heads))
     # Certain where every member is: the least of (margin - bound) exceeds 0.
     slack = [
-        graph.add("Unsqueeze", graph.add("Sub", _present(head.margin), _present(head.bound)), axis)
+        graph.add("Unsqueeze", graph.add("Sub", present(head.margin), present(head.bound)), axis)
         for head in doubtful
     ]
     margin = graph.add("ReduceMin", join_columns(graph, slack), axis, keepdims=0)
@@ -145,7 +117,7 @@ def emit_hard_vote(graph: Graph, x: str, model: HardVote, emit: Emit) -> Heads:
         margin,
         as_bound(graph, 0.0, margin),
         _largest_gamma(heads),
-        max_batch=_batch(heads),
+        max_batch=batch_of(heads),
     )
 
 
@@ -158,7 +130,7 @@ def emit_tree_votes(graph: Graph, x: str, model: TreeVotes) -> Heads:
     columns = model.forest.outputs
     rows, batch = emit_rows(graph, x, model.forest)
     if columns == 2:
-        raw = graph.add("Sub", _column(graph, rows, 1), _column(graph, rows, 0))
+        raw = graph.add("Sub", column_of(graph, rows, 1), column_of(graph, rows, 0))
         both = graph.add("Concat", graph.add("Neg", raw), raw, axis=1)
         scaled = graph.add("Div", both, graph.scalar(2.0))
     else:
@@ -189,22 +161,25 @@ _ABOVE_ONE = 1.0 + 1e-5  # calibration.py: probabilities that minimally exceed 1
 
 
 def emit_calibrated(graph: Graph, x: str, model: Calibrated, emit: Emit) -> Heads:
-    """Platt scaling, or isotonic calibration, of one member."""
-    head = _emit_member(graph, x, model.member, emit)
-    answers, error = _response(graph, head, model.response)
+    """Platt scaling, isotonic calibration or a temperature, of one member."""
+    head = emit_member(graph, x, model.member, emit)
+    answers, error = response_of(graph, head, model.response)
     one = graph.scalar(1.0)
+    if model.temperature is not None:
+        p, off = emit_tempered(graph, answers, error, model, model.temperature)
+        return Heads(None, _at_most_one(graph, p), None, 0, probability_error=off, max_batch=head.max_batch)
     columns: dict[int, str] = {}
+    spread: Spread
     for source, place in enumerate(model.places):
         # A binary member has one score, or the probability of its second class.
         column = 1 if model.outputs == 2 and model.response == "probabilities" else source
-        response = _column(graph, answers, column)
+        response = column_of(graph, answers, column)
         if model.curves:
             columns[place] = emit_curve(graph, response, model.curves[source])
             continue
         slope, offset = (graph.scalar(part[source]) for part in (model.slopes, model.offsets))
         power = graph.add("Add", graph.add("Mul", slope, response), offset)
         columns[place] = graph.add("Div", one, graph.add("Add", one, graph.add("Exp", power)))
-    spread: Spread
     if model.curves:
         ordered = [columns[1]] if model.outputs == 2 else [columns[place] for place in range(model.outputs)]
         spread = share_error(graph, error, model.curves, ordered)
@@ -213,38 +188,24 @@ def emit_calibrated(graph: Graph, x: str, model: Calibrated, emit: Emit) -> Head
     if model.outputs == 2:
         p = two_columns(graph, columns[1], "float64")
     else:
-        p = _share(graph, [columns[place] for place in range(model.outputs)], uniform=True)
+        p = share(graph, [columns[place] for place in range(model.outputs)], uniform=True)
+    return Heads(None, _at_most_one(graph, p), None, 0, probability_error=spread, max_batch=head.max_batch)
+
+
+def _at_most_one(graph: Graph, p: str) -> str:
+    one = graph.scalar(1.0)
     over = graph.add(
         "And", graph.add("Greater", p, one), graph.add("LessOrEqual", p, graph.scalar(_ABOVE_ONE))
     )
-    return Heads(
-        None, graph.add("Where", over, one, p), None, 0, probability_error=spread, max_batch=head.max_batch
-    )
-
-
-def _share(graph: Graph, columns: list[str], *, uniform: bool) -> str:
-    """Each column over the sum of all, added from the first; where it is 0, 1/K or the column itself."""
-    sums = columns[0]
-    for column in columns[1:]:
-        sums = graph.add("Add", sums, column)
-    joined = join_columns(graph, columns)
-    empty = graph.add("Equal", sums, graph.scalar(0.0))
-    instead = graph.scalar(1.0 / len(columns)) if uniform else joined
-    return graph.add("Where", empty, instead, graph.add("Div", joined, sums))
-
-
-def _response(graph: Graph, head: Heads, response: Response) -> tuple[str, Spread]:
-    if response == "scores":
-        return _present(head.scores), head.score_error
-    return _present(head.probabilities), head.probability_error
+    return graph.add("Where", over, one, p)
 
 
 def emit_thresholded(graph: Graph, x: str, model: Thresholded, emit: Emit) -> Heads:
     """A cut on one member's response."""
-    head = _emit_member(graph, x, model.member, emit)
-    answers, error = _response(graph, head, model.response)
+    head = emit_member(graph, x, model.member, emit)
+    answers, error = response_of(graph, head, model.response)
     if model.response == "probabilities":
-        value = _column(graph, answers, model.positive)
+        value = column_of(graph, answers, model.positive)
     else:
         value = answers if model.positive == 1 else graph.add("Neg", answers)
     cut = graph.scalar(model.cut)
@@ -271,53 +232,34 @@ def emit_thresholded(graph: Graph, x: str, model: Thresholded, emit: Emit) -> He
     )
 
 
-def emit_one_vs_rest(graph: Graph, x: str, model: OneVsRest, emit: Emit) -> Heads:
-    """One binary member a class."""
-    heads = [_emit_member(graph, x, member, emit) for member in model.members]
-    values: list[str] = []
-    errors: list[Spread] = []
-    for head, response in zip(heads, model.responses, strict=True):
-        answers, error = _response(graph, head, response)
-        values.append(answers if response == "scores" else _column(graph, answers, 1))
-        errors.append(error)
-    scores = join_columns(graph, values)
-    index = graph.add("ArgMax", scores, axis=1, keepdims=0, select_last_index=int(model.last))
-    p = None
-    if model.has_probabilities:
-        p = _share(graph, [_column(graph, _present(head.probabilities), 1) for head in heads], uniform=False)
-    margin = bound = gamma = None
-    error = total(graph, errors)
-    if error != 0.0:
-        margin = gap(graph, scores, len(values))
-        bound = as_bound(graph, widened(graph, error, 1.0, ROUNDING), margin)
-        gamma = max((head.gamma for head in heads if head.gamma is not None), default=ROUNDING)
-    return Heads(
-        index,
-        p,
-        scores,
-        len(values),
-        margin,
-        bound,
-        gamma,
-        error,
-        UNKNOWN if p else 0.0,
-        _batch(heads),
-    )
-
-
 def emit_stacked(
     graph: Graph, x: str, model: Stacked, emit: Emit, finish: Callable[[Graph, str, Predictor, Spread], Heads]
 ) -> Heads:
     """Members side by side in front of a final estimator."""
-    heads = [_emit_member(graph, x, member, emit) for member in model.members]
+    heads = [emit_member(graph, x, member, emit) for member in model.members]
     columns: list[str] = []
     errors: list[Spread] = []
-    for head, response in zip(heads, model.responses, strict=True):
-        answers, error = _response(graph, head, response)
-        if response == "probabilities" and model.drop_first:
-            answers = _column(graph, answers, 1)
+    tables = model.labels or (None,) * len(heads)
+    for head, response, table in zip(heads, model.responses, tables, strict=True):
+        if table is not None:
+            answers, error = _labels(graph, head, table)
+        else:
+            answers, error = response_of(graph, head, response)
+            if response == "probabilities" and model.drop_first:
+                answers = column_of(graph, answers, 1)
         columns.append(answers)
         errors.append(error)
     if model.passthrough:
         columns.append(x)
     return finish(graph, join_columns(graph, columns), model.final, total(graph, errors))
+
+
+def _labels(graph: Graph, head: Heads, table: tuple[float, ...]) -> tuple[str, Spread]:
+    """A member's label as a number, [N, 1]; where the label is not certain, nothing that follows is."""
+    axis = last_axis(graph)
+    labels = graph.add("Gather", graph.constant(table, "float64"), present(head.class_index), axis=0)
+    column = graph.add("Unsqueeze", labels, axis)
+    if head.margin is None or head.bound is None:
+        return column, 0.0
+    certain = graph.add("Unsqueeze", graph.add("Greater", head.margin, head.bound), axis)
+    return column, graph.add("Where", certain, graph.scalar(0.0), graph.scalar(UNKNOWN))

@@ -23,6 +23,7 @@ from ..models.types import (
     HardVote,
     Isolation,
     Linear,
+    OneVsOne,
     OneVsRest,
     Predictor,
     Stacked,
@@ -36,7 +37,6 @@ from .compositions import (
     emit_averaged,
     emit_calibrated,
     emit_hard_vote,
-    emit_one_vs_rest,
     emit_stacked,
     emit_thresholded,
     emit_tree_votes,
@@ -48,6 +48,7 @@ from .interface import Heads
 from .isolation import emit_isolation
 from .linear import emit_linear
 from .links import last_axis
+from .multiclass import emit_one_vs_one, emit_one_vs_rest
 from .networks import emit_linear_behind, emit_network
 from .spread import Spread
 
@@ -142,6 +143,8 @@ def emit_predictor(graph: Graph, x: str, predictor: Predictor) -> Heads:
             return emit_thresholded(graph, x, predictor, emit_predictor)
         case OneVsRest():
             return emit_one_vs_rest(graph, x, predictor, emit_predictor)
+        case OneVsOne():
+            return emit_one_vs_one(graph, x, predictor, emit_predictor)
         case Stacked():
             return emit_stacked(graph, x, predictor, emit_predictor, _emit_final)
         case _:

@@ -10,7 +10,7 @@ from .graph import Graph
 from .links import last_axis
 from .spread import UNKNOWN, Spread, widened
 
-__all__ = ["emit_curve", "share_error", "steepest"]
+__all__ = ["emit_curve", "quotient_error", "share_error", "steepest"]
 
 INTERPOLATED = 2.0**-48
 """Interpolation between values in [0, 1]: four roundings on each side, with or without fused multiply-add."""
@@ -43,10 +43,15 @@ def share_error(graph: Graph, error: Spread, curves: tuple[Curve, ...], columns:
     single = widened(graph, error, steepest(curves), INTERPOLATED)
     if len(curves) == 1:
         return single
+    return quotient_error(graph, single, columns)
+
+
+def quotient_error(graph: Graph, single: Spread, columns: list[str]) -> Spread:
+    """What each column over the sum of all is off by, where each column is off by `single`."""
     total = columns[0]
     for column in columns[1:]:
         total = graph.add("Add", total, column)
-    count = float(len(curves))
+    count = float(len(columns))
     off = widened(graph, single, 2.0 * (count + 2.0))
     above = off if isinstance(off, str) else graph.scalar(off)
     # (p + d) / (S + K d) differs from p / S by at most 2 (K + 1) d / S while S > 2 K d.

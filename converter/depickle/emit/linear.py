@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..models.types import Linear
+from ..models.types import Linear, Link
 from .graph import Graph
 from .interface import Heads
-from .links import gap, label_index, last_axis, probabilities
+from .isotonic import quotient_error
+from .links import clipped, gap, label_index, last_axis, probabilities
 from .spread import EXP_SPREAD, LEAST, Spread, as_bound, total, widened
 
-__all__ = ["dot_product_gamma", "emit_linear"]
+__all__ = ["dot_product_gamma", "emit_linear", "link_error"]
 
 _UNIT = 2.0**-53  # unit roundoff of float64
 
@@ -63,5 +64,20 @@ def emit_linear(graph: Graph, x: str, model: Linear, input_error: Spread = 0.0) 
         bound,
         gamma,
         score_error=error,
-        probability_error=widened(graph, error, 4.0, EXP_SPREAD),
+        probability_error=link_error(graph, error, model.link, raw, width),
     )
+
+
+def link_error(graph: Graph, error: Spread, link: Link, raw: str, width: int) -> Spread:
+    """How far the probabilities may be off where the scores are off by `error`, [N, 1].
+
+    Logistic and soft-max are nowhere steeper than 1. Shares of clipped scores are steep where their sum is small, and
+    jump where it is 0; the constant covers the roundings of p and, after the division, of the sum of all classes.
+    """
+    if link != "clipped" or width == 1:
+        return widened(graph, error, 4.0, EXP_SPREAD)
+    p = clipped(graph, raw)
+    columns = [
+        graph.add("Gather", p, graph.constant(np.array([column]), "int64"), axis=1) for column in range(width)
+    ]
+    return quotient_error(graph, widened(graph, error, 1.0, EXP_SPREAD * width), columns)

@@ -11,7 +11,17 @@ import numpy as np
 from ..models.types import LabelRule, Link
 from .graph import Element, Graph
 
-__all__ = ["distinct_gap", "gap", "join_columns", "label_index", "last_axis", "probabilities", "two_columns"]
+__all__ = [
+    "clipped",
+    "distinct_gap",
+    "gap",
+    "join_columns",
+    "label_index",
+    "last_axis",
+    "probabilities",
+    "soft_max",
+    "two_columns",
+]
 
 _EXP_OVERFLOW = math.log(float(np.finfo(np.float64).max))
 
@@ -37,7 +47,8 @@ def _logistic(graph: Graph, raw: str, factor: float, element: Element) -> str:
     return graph.add("Div", one, graph.add("Add", one, graph.add("Exp", graph.add("Neg", scaled))))
 
 
-def _soft_max(graph: Graph, raw: str, width: int, element: Element) -> str:
+def soft_max(graph: Graph, raw: str, width: int, element: Element) -> str:
+    """``exp(raw - max) / sum``."""
     axis = last_axis(graph)
     centred = graph.add("Sub", raw, graph.add("ReduceMax", raw, axis, keepdims=1))
     return _over_sum(graph, graph.add("Exp", centred), width)
@@ -50,6 +61,13 @@ def _over_sum(graph: Graph, values: str, width: int) -> str:
         part = graph.add("Gather", values, graph.constant(np.array([column]), "int64"), axis=1)
         total = part if total is None else graph.add("Add", total, part)
     return graph.add("Div", values, total or values)
+
+
+def clipped(graph: Graph, raw: str) -> str:
+    """``(clip(raw, -1, 1) + 1) / 2``."""
+    limits = (graph.constant(np.array(limit), "float64") for limit in (-1.0, 1.0))
+    above = graph.add("Add", graph.add("Clip", raw, *limits), graph.scalar(1.0))
+    return graph.add("Div", above, graph.scalar(2.0))
 
 
 def probabilities(
@@ -69,7 +87,7 @@ def probabilities(
         case "softmax":
             if mirrored:
                 raw = graph.add("Concat", graph.add("Neg", raw), raw, axis=1)
-            return _soft_max(graph, raw, 2 if mirrored else width, element)
+            return soft_max(graph, raw, 2 if mirrored else width, element)
         case "logistic_each":
             return _logistic(graph, raw, factor, element)
         case "logistic_normalized" | "logistic_or_uniform":
@@ -85,6 +103,14 @@ def probabilities(
                 "Equal", graph.add("ReduceMax", p, last_axis(graph), keepdims=1), graph.scalar(0.0)
             )
             return graph.add("Where", empty, graph.scalar(1.0 / width, element), shares)
+        case "clipped":
+            p = clipped(graph, raw)
+            if width == 1:
+                return two_columns(graph, p, "float64")
+            empty = graph.add(
+                "Equal", graph.add("ReduceMax", p, last_axis(graph), keepdims=1), graph.scalar(0.0)
+            )
+            return graph.add("Where", empty, graph.scalar(1.0 / width), _over_sum(graph, p, width))
         case "identity" | "none" | "exp" | "signed_square":
             return None
         case _:

@@ -12,9 +12,8 @@ from ..models.types import LabelRule, Linear, Link
 from .certain import Rows, emit_affine
 from .graph import Graph
 from .interface import Heads
-from .linear import dot_product_gamma
+from .linear import dot_product_gamma, link_error
 from .links import gap, label_index, last_axis, probabilities
-from .spread import EXP_SPREAD, widened
 
 __all__ = ["emit_linear_behind", "emit_network"]
 
@@ -90,5 +89,5 @@ def _decided(
         bound,
         dot_product_gamma(terms),
         score_error=spread,
-        probability_error=widened(graph, spread, 4.0, EXP_SPREAD),
+        probability_error=link_error(graph, spread, link, raw, width),
     )

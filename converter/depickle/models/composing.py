@@ -23,6 +23,7 @@ from .types import (
     Isolation,
     Linear,
     Member,
+    OneVsOne,
     OneVsRest,
     Predictor,
     Response,
@@ -128,6 +129,13 @@ def askable(record: Record, part: ReadPredictor, response: Response) -> Response
             found=part.family,
             expected="another boosting type, or a composition that asks for probabilities",
         )
+    if response == "scores" and any(isinstance(inner, Averaged) and inner.rule for inner in _last(part.root)):
+        raise unsupported(
+            record,
+            "The mean of the members' decision functions is not emitted",
+            found=part.family,
+            expected="bags of members that have probabilities only",
+        )
     return response
 
 
@@ -138,6 +146,11 @@ def _last(root: Predictor) -> Iterator[Predictor]:
         yield from _last(root.predictor)
     elif isinstance(root, Thresholded):
         yield from _last(root.member.predictor)
+    elif isinstance(root, Stacked):
+        yield from _last(root.final)
+    elif isinstance(root, OneVsRest):
+        for member in root.members:
+            yield from _last(member.predictor)
 
 
 def has_probabilities(root: Predictor) -> bool:
@@ -155,7 +168,7 @@ def has_probabilities(root: Predictor) -> bool:
             return root.link not in ("none", "identity", "exp", "signed_square")
         case Averaged():
             return root.rule is not None
-        case HardVote():
+        case HardVote() | OneVsOne():
             return False
         case TreeVotes() | Calibrated():
             return True

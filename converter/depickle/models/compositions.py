@@ -136,7 +136,9 @@ def read_bagging(record: Record, context: Context) -> ReadPredictor:
     )
     found = _mean(record, parts, within, None, float(len(parts)), classes, n_features)
     merged = _merged_trees(within, len(classes))
-    return found if merged is None else replace(found, root=merged)
+    if merged is not None:
+        return replace(found, root=merged)
+    return replace(found, decision_function=parts[0].decision_function)
 
 
 def bag_columns(record: Record, count: int, n_features: int) -> list[tuple[int, ...]]:
@@ -236,8 +238,6 @@ def read_stacking(record: Record, context: Context) -> ReadPredictor:
     known = {"predict_proba": "probabilities", "decision_function": "scores", "predict": "scores"}
     if len(methods) != len(parts) or any(method not in known for method in methods):
         raise wrong(record, "stack_method_", record.get("stack_method_"), "a method for each member")
-    if classifier and "predict" in methods:
-        raise unsupported(record, "Stacking over labels is not emitted", found="stack_method='predict'")
     inner = record.get("final_estimator_")
     if not isinstance(inner, Record):
         raise wrong(record, "final_estimator_", inner, "a fitted estimator")
@@ -246,6 +246,10 @@ def read_stacking(record: Record, context: Context) -> ReadPredictor:
         askable(record, part, "probabilities")
         if method == "predict_proba"
         else ("scores" if method == "predict" else askable(record, part, "scores"))
+        for part, method in zip(parts, methods, strict=True)
+    )
+    labels = tuple(
+        _numeric_labels(record, part) if classifier and method == "predict" else None
         for part, method in zip(parts, methods, strict=True)
     )
     exact_inputs = is_exact(parts, responses)
@@ -268,9 +272,18 @@ def read_stacking(record: Record, context: Context) -> ReadPredictor:
         drop,
         boolean(record, "passthrough"),
         final.root,
+        labels,
     )
     exact = exact_inputs and final.ceiling == "proven"
-    return composed(record, parts, root, classes=classes, exact=exact)
+    found = composed(record, parts, root, classes=classes, exact=exact)
+    return replace(found, decision_function=final.decision_function)
+
+
+def _numeric_labels(record: Record, part: ReadPredictor) -> tuple[float, ...]:
+    classes = part.classes or ()
+    if not classes or any(isinstance(label, str) or float(label) != label for label in classes):
+        raise unsupported(record, "Stacking over labels that are no numbers", found=part.family)
+    return tuple(float(label) for label in classes)
 
 
 def _is_linear(root: Predictor) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compositions that decide on their members' responses: calibration, thresholds, one-vs-rest."""
+"""Compositions that decide on their members' responses: calibration, thresholds, one-vs-rest, one-vs-one."""
 
 from __future__ import annotations
 
@@ -7,31 +7,46 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..pickles.graph import Record, Value, plain
+from ..pickles.graph import NumpyScalar, Record, Value, plain
 from .attributes import array_of, class_labels, float_array, number, records, text, unsupported, wrong
 from .composing import askable, composed, has_probabilities, is_exact, member_of, preferred, read_members
+from .dense_types import Network
 from .interface import Context, ReadPredictor
 from .label_rules import DOUBLE_BAND
+from .trees import several_outputs
 from .types import (
     Averaged,
+    Boosted,
     Calibrated,
+    Chain,
     ClassLabel,
     Curve,
+    Forest,
     LabelRule,
+    Linear,
     Member,
+    OneVsOne,
     OneVsRest,
+    Predictor,
     Response,
     Thresholded,
 )
 
-__all__ = ["read_calibrated", "read_fixed_threshold", "read_one_vs_rest", "read_tuned_threshold"]
+__all__ = [
+    "read_calibrated",
+    "read_fixed_threshold",
+    "read_one_vs_one",
+    "read_one_vs_rest",
+    "read_tuned_threshold",
+]
 
 
 def read_calibrated(record: Record, context: Context) -> ReadPredictor:
-    """CalibratedClassifierCV with sigmoid or isotonic calibration.
+    """CalibratedClassifierCV with sigmoid, isotonic or temperature calibration.
 
     Raises:
-        UnsupportedModelError: DP603 for temperature scaling, and for curves of another precision.
+        UnsupportedModelError: DP603 for curves of another precision, and where a temperature is applied to members
+            whose rows decide together whether they are probabilities.
     """
     classes = class_labels(record, "classes_", record.get("classes_"))
     parts = []
@@ -61,12 +76,14 @@ def read_calibrated(record: Record, context: Context) -> ReadPredictor:
 
 def _calibrated(fold: Record, part: ReadPredictor, classes: tuple[ClassLabel, ...]) -> Calibrated:
     method = text(fold, "method")
-    if method not in ("sigmoid", "isotonic"):
+    if method not in ("sigmoid", "isotonic", "temperature"):
         raise unsupported(
             fold, "This calibration is not emitted", found=method, expected="sigmoid or isotonic"
         )
     calibrators = records(fold, "calibrators", fold.get("calibrators", fold.get("calibrators_")))
     member = member_of(fold, part, classes)
+    if method == "temperature":
+        return _tempered(fold, part, classes, calibrators)
     places = member.places if len(classes) > 2 else (1,)
     if len(calibrators) != len(places) or part.classes is None or len(part.classes) != len(classes):
         raise unsupported(
@@ -82,6 +99,64 @@ def _calibrated(fold: Record, part: ReadPredictor, classes: tuple[ClassLabel, ..
         outputs=len(classes),
         curves=tuple(_curve(item) for item in calibrators) if isotonic else (),
     )
+
+
+def _tempered(
+    fold: Record, part: ReadPredictor, classes: tuple[ClassLabel, ...], calibrators: list[Record]
+) -> Calibrated:
+    """Temperature scaling (scikit-learn 1.8).
+
+    Whether several columns are probabilities is asked of all rows of a call together (``_convert_to_logits``), so
+    only members are read whose probabilities always sum to 1.
+    """
+    if part.classes != classes or len(calibrators) != 1:
+        raise unsupported(
+            fold, "A fold that did not see every class", found=f"{len(calibrators)} calibrators"
+        )
+    response = preferred(fold, part)
+    if not _is_tempered_alike(part.root, response):
+        raise unsupported(
+            fold,
+            "A temperature over these answers depends on all rows of a call",
+            found=part.family,
+            expected="members in double precision whose probabilities sum to 1",
+        )
+    if _is_single(calibrators[0]):
+        raise unsupported(
+            fold, "A temperature fitted in another precision", found="float32", expected="float64"
+        )
+    beta = number(calibrators[0], "beta_")
+    if not 0.0 < beta < 2.0**20:
+        raise wrong(calibrators[0], "beta_", beta, "a positive number")
+    return Calibrated(member_of(fold, part, classes), response, (), (), (), len(classes), temperature=beta)
+
+
+def _is_single(record: Record) -> bool:
+    """Whether the temperature is no double."""
+    value = record.get("beta_")
+    return isinstance(value, NumpyScalar) and value.dtype.descr != "<f8"
+
+
+def _is_tempered_alike(root: Predictor, response: Response) -> bool:
+    """Whether `root` answers in double precision, and where it answers probabilities, always some that sum to 1."""
+    match root:
+        case Chain():
+            return _is_tempered_alike(root.predictor, response)
+        case Forest():
+            sums = [tree.value[tree.is_leaf].sum(axis=1) for tree in root.trees]
+            return all(bool((np.abs(part - 1.0) < _SUM_BAND).all()) for part in sums)
+        case Boosted():
+            return root.precision == "float64" and (
+                response == "scores" or root.link in ("logistic", "softmax")
+            )
+        case Linear():
+            return response == "scores"
+        case Network():
+            return response == "probabilities"
+    return False
+
+
+_SUM_BAND = 1e-6  # far below the 1e-5 at which numpy.isclose takes a sum for 1
 
 
 def _curve(record: Record) -> Curve:
@@ -161,23 +236,53 @@ _FIRST_OF_EQUALS_SINCE = (1, 8)
 
 
 def read_one_vs_rest(record: Record, context: Context) -> ReadPredictor:
-    """OneVsRestClassifier of three classes or more."""
+    """OneVsRestClassifier; of two classes it has a single member."""
     version = context.version(record)
     binarizer = record.get("label_binarizer_")
     if not isinstance(binarizer, Record):
         raise wrong(record, "label_binarizer_", binarizer, "a fitted label binarizer")
+    kind = text(binarizer, "y_type_")
+    if kind.startswith("multilabel"):
+        raise several_outputs(record)
     classes = class_labels(binarizer, "classes_", binarizer.get("classes_"))
-    parts = read_members(record, context, record.get("estimators_"), "estimators_")
-    if text(binarizer, "y_type_") != "multiclass" or len(parts) != len(classes):
-        raise unsupported(record, "One-vs-rest of two classes or several labels is not emitted")
-    if any(part.classes is None or len(part.classes) != 2 for part in parts):
-        raise wrong(record, "estimators_", None, "binary members")
-    responses = tuple(preferred(record, part) for part in parts)
-    exact = is_exact(parts, responses)
+    parts, responses = _binary_members(record, context)
+    if (kind, len(parts)) != (("binary", 1) if len(classes) == 2 else ("multiclass", len(classes))):
+        raise wrong(binarizer, "y_type_", kind, "two classes and one member, or a member for each class")
     root = OneVsRest(
         tuple(Member(part.root, None, (0, 1)) for part in parts),
         responses,
         last=version < _FIRST_OF_EQUALS_SINCE,
         has_probabilities=all(has_probabilities(part.root) for part in parts),
+        cut=_half(responses[0]) if len(classes) == 2 else None,
     )
-    return composed(record, parts, root, classes=classes, exact=exact)
+    found = composed(record, parts, root, classes=classes, exact=is_exact(parts, responses))
+    return replace(found, decision_function=all(part.decision_function for part in parts))
+
+
+def read_one_vs_one(record: Record, context: Context) -> ReadPredictor:
+    """OneVsOneClassifier."""
+    if record.get("pairwise_indices_") is not None:
+        raise unsupported(record, "Members that see a kernel matrix", found="pairwise_indices_")
+    classes = class_labels(record, "classes_", record.get("classes_"))
+    parts, responses = _binary_members(record, context)
+    count = len(classes)
+    if count < 2 or len(parts) != count * (count - 1) // 2:
+        raise wrong(record, "estimators_", record.get("estimators_"), "a member for each pair of classes")
+    members = tuple(Member(part.root, None, (0, 1)) for part in parts)
+    exact = is_exact(parts, responses) and all(part.ceiling == "proven" for part in parts)
+    root = OneVsOne(members, responses, count, _half(responses[0]))
+    found = composed(record, parts, root, classes=classes, exact=exact)
+    return replace(found, decision_function=True)
+
+
+def _binary_members(record: Record, context: Context) -> tuple[list[ReadPredictor], tuple[Response, ...]]:
+    """Members fitted on 0 and 1, and what is asked of each."""
+    parts = read_members(record, context, record.get("estimators_"), "estimators_")
+    if any(part.classes != (0, 1) for part in parts):
+        raise wrong(record, "estimators_", None, "members of the classes 0 and 1")
+    return parts, tuple(preferred(record, part) for part in parts)
+
+
+def _half(response: Response) -> float:
+    """``_threshold_for_binary_predict``."""
+    return 0.0 if response == "scores" else 0.5

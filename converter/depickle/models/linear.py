@@ -124,7 +124,7 @@ def read_discriminant(record: Record, context: Context) -> ReadPredictor:
 
 
 def read_sgd_classifier(record: Record, context: Context) -> ReadPredictor:
-    """SGDClassifier: with probabilities where its loss is log_loss, else without."""
+    """SGDClassifier: with probabilities where its loss is log_loss or modified_huber."""
     if plain(record.get("average")) not in (False, None, True):
         raise unsupported(record, "Averaged coefficients after a number of samples", found="average")
     loss = text(record, "loss")
@@ -132,9 +132,7 @@ def read_sgd_classifier(record: Record, context: Context) -> ReadPredictor:
         classes = class_labels(record, "classes_", record.get("classes_"))
         return _classifier(record, _separate_link(len(classes), context.version(record)))
     if loss == "modified_huber":
-        raise unsupported(
-            record, "Probabilities of modified_huber are not emitted", found=loss, expected="log_loss"
-        )
+        return _classifier(record, "clipped")
     return _classifier(record, "none")
 
 

@@ -224,9 +224,6 @@ def _conditioned(
     return found
 
 
-_PARTS = {"sklearn.pipeline.Pipeline": "steps", "sklearn.pipeline.FeatureUnion": "transformer_list"}
-
-
 def _input_columns(record: Record, depth: int = 0) -> int:
     inner = {"sklearn.pipeline.Pipeline": "steps", "sklearn.pipeline.FeatureUnion": "transformer_list"}.get(
         record.cls
@@ -235,6 +232,9 @@ def _input_columns(record: Record, depth: int = 0) -> int:
         for item in members(record, inner, record.get(inner)):
             if isinstance(item, TupleNode) and len(item) == 2 and isinstance(item[1], Record):
                 return _input_columns(item[1], depth + 1)
+    frozen = record.get("estimator")
+    if record.cls == "sklearn.frozen._frozen.FrozenEstimator" and isinstance(frozen, Record):
+        return _input_columns(frozen, depth + 1)
     value = plain(record.get("n_features_in_"))
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise wrong(record, "n_features_in_", value, "a number of columns")

@@ -6,7 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .compositions import read_adaboost, read_bagging, read_search, read_stacking, read_voting
-from .decisions import read_calibrated, read_fixed_threshold, read_one_vs_rest, read_tuned_threshold
+from .decisions import (
+    read_calibrated,
+    read_fixed_threshold,
+    read_one_vs_one,
+    read_one_vs_rest,
+    read_tuned_threshold,
+)
 from .encoders import read_binarizer, read_bins, read_one_hot_encoder, read_ordinal_encoder
 from .forests import read_forest, read_tree
 from .gradient_boosting import read_gradient_boosting
@@ -40,6 +46,7 @@ from .unions import (
     read_polynomial,
     read_transformer_pipeline,
 )
+from .wrappers import read_frozen, read_frozen_transform, read_self_training, read_several_outputs
 from .xgboost import read_xgboost
 
 __all__ = ["PREDICTORS", "TRANSFORMS"]
@@ -105,6 +112,13 @@ PREDICTORS: Mapping[str, PredictorReader] = {
     "sklearn.ensemble._stacking.StackingRegressor": read_stacking,
     "sklearn.calibration.CalibratedClassifierCV": read_calibrated,
     "sklearn.multiclass.OneVsRestClassifier": read_one_vs_rest,
+    "sklearn.multiclass.OneVsOneClassifier": read_one_vs_one,
+    "sklearn.semi_supervised._self_training.SelfTrainingClassifier": read_self_training,
+    "sklearn.frozen._frozen.FrozenEstimator": read_frozen,
+    "sklearn.multioutput.ClassifierChain": read_several_outputs,
+    "sklearn.multioutput.RegressorChain": read_several_outputs,
+    "sklearn.multioutput.MultiOutputClassifier": read_several_outputs,
+    "sklearn.multioutput.MultiOutputRegressor": read_several_outputs,
 }
 
 TRANSFORMS: Mapping[str, TransformReader] = {
@@ -133,4 +147,5 @@ TRANSFORMS: Mapping[str, TransformReader] = {
     "sklearn.compose._column_transformer.ColumnTransformer": read_column_transformer,
     "sklearn.pipeline.FeatureUnion": read_feature_union,
     "sklearn.pipeline.Pipeline": read_transformer_pipeline,
+    "sklearn.frozen._frozen.FrozenEstimator": read_frozen_transform,
 }

@@ -42,6 +42,7 @@ __all__ = [
     "Link",
     "Member",
     "Multiply",
+    "OneVsOne",
     "OneVsRest",
     "Predictor",
     "Products",
@@ -126,6 +127,7 @@ Link: TypeAlias = Literal[
     "logistic_each",  # p_k = logistic(raw_k), as they are
     "logistic_normalized",  # p_k = logistic(raw_k), divided by their sum, 0/0 where all are 0
     "logistic_or_uniform",  # the same, but 1/K where all are 0 (scikit-learn 1.9)
+    "clipped",  # p_k = (clip(raw_k, -1, 1) + 1) / 2; several classes: over their sum, 1/K where it is 0
     "none",  # a classifier without predict_proba
     "exp",  # regressors with a log link
     "signed_square",  # LightGBM reg_sqrt
@@ -422,6 +424,8 @@ class Calibrated:
     """Platt scaling: ``p_k = 1 / (1 + exp(slope_k * response_k + offset_k))``, [1 - p, p] or divided by the sum.
 
     With `curves`, isotonic: p_k is the curve at response_k.
+    With `temperature`, the soft-max of temperature times the logits: [-s, s] of one score, several scores as they
+    are, or the logarithm of each probability plus 1e-12.
 
     `places` says to which class each calibrator belongs; a sum of 0 gives 1/K.
     """
@@ -433,6 +437,7 @@ class Calibrated:
     places: tuple[int, ...]
     outputs: int
     curves: tuple[Curve, ...] = ()
+    temperature: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -450,19 +455,37 @@ class OneVsRest:
     """The class whose binary member responds most; `last` says which of equals.
 
     Probabilities, where all members have them, are the members' divided by their sum unless that is 0.
+    Of two classes there is one member, and `cut`: the second class where the member's response is above it.
     """
 
     members: tuple[Member, ...]
     responses: tuple[Response, ...]
     last: bool
     has_probabilities: bool
+    cut: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class OneVsOne:
+    """A binary member for each pair of classes, (0, 1), (0, 2) … (1, 2) …
+
+    The score of a class is the number of members that answer it, plus ``s / (3 * (|s| + 1))`` where s adds up what
+    the members respond for it and against it, in their order. The class is the first with the largest score; of two
+    classes, the second where its score is above `cut`.
+    """
+
+    members: tuple[Member, ...]
+    responses: tuple[Response, ...]
+    outputs: int
+    cut: float
 
 
 @dataclass(frozen=True, eq=False)
 class Stacked:
     """The members' answers side by side, then the input where `passthrough`, through `final`.
 
-    A member of two classes that answers probabilities gives the second column only.
+    A member of two classes that answers probabilities gives the second column only. Where `labels` has a table for a
+    member, it answers the entry of its class.
     """
 
     members: tuple[Member, ...]
@@ -470,10 +493,11 @@ class Stacked:
     drop_first: bool
     passthrough: bool
     final: Predictor
+    labels: tuple[tuple[float, ...] | None, ...] = ()
 
 
 Composition: TypeAlias = Union[  # noqa: UP007
-    Averaged, HardVote, TreeVotes, Calibrated, Thresholded, OneVsRest, Stacked, Continued
+    Averaged, HardVote, TreeVotes, Calibrated, Thresholded, OneVsRest, OneVsOne, Stacked, Continued
 ]
 Predictor: TypeAlias = Union[Forest, Boosted, Linear, Network, Isolation, Chain, Composition]  # noqa: UP007
 
@@ -543,7 +567,7 @@ def walk_predictors(root: Predictor) -> Iterator[Predictor]:
             yield root.stages
         case Calibrated() | Thresholded():
             yield from walk_predictors(root.member.predictor)
-        case Averaged() | HardVote() | OneVsRest() | Stacked():
+        case Averaged() | HardVote() | OneVsRest() | OneVsOne() | Stacked():
             for member in root.members:
                 yield from walk_predictors(member.predictor)
             if isinstance(root, Stacked):

@@ -204,7 +204,9 @@ def expect_bagging(owner: Record, rows: Expected, derive: Derivation) -> Answer:
     known = labels(owner)
     encoded = tuple(range(len(known)))
     within = [Member(answer, places_among(owner, answer.labels, encoded)) for answer in answers]
-    return average(within, None, count, known)
+    found = average(within, None, count, known)
+    # Where the members have a decision_function the bag has the mean of them, which is not derived.
+    return found if answers[0].decides is False else replace(found, decides=None)
 
 
 def _chosen_columns(owner: Record, count: int) -> list[list[int]]:
@@ -267,4 +269,4 @@ def expect_stacking(owner: Record, rows: Expected, derive: Derivation) -> Answer
         answer = derive.answer(final, joined)
     if known is not None and answer.labels != tuple(range(len(known))):
         raise unreadable(owner, "final_estimator_", "a classifier of the encoded classes")
-    return replace(answer, labels=known, decides=False)
+    return replace(answer, labels=known)

@@ -145,6 +145,7 @@ def expect_one_vs_rest(owner: Record, rows: Expected, derive: Derivation) -> Ans
         index=apply("ArgMax", joined, axis=1, keepdims=0, select_last_index=last),
         scores=joined,
         score_error=total(errors),
+        decides=all(_decides(answer) for answer in answers),
     )
     if all(answer.probabilities is not None for answer in answers):
         positives = [columns(answer.probabilities, [1]) for answer in answers if answer.probabilities]
