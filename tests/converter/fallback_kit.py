@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
+from sklearn.decomposition import KernelPCA
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import BernoulliNB, GaussianNB
@@ -61,12 +62,16 @@ def models() -> dict[str, Any]:
         "naive Bayes": GaussianNB().fit(X, y),
         "naive Bayes of truth values": BernoulliNB(binarize=0.5).fit(X, y),
         "quadratic discriminant, words as labels": QuadraticDiscriminantAnalysis().fit(X, words()),
-        "support vectors behind a scaler": make_pipeline(StandardScaler(), SVC()).fit(X, y),
+        "support vectors behind a kernel projection": make_pipeline(
+            StandardScaler(), KernelPCA(3), SVC()
+        ).fit(X, y),
         "a power transform": make_pipeline(PowerTransformer(), LogisticRegression(max_iter=300)).fit(
             X, words()
         ),
-        "support vector regression": make_pipeline(StandardScaler(), SVR()).fit(X, X[:, 0] ** 2),
-        "one class": make_pipeline(StandardScaler(), OneClassSVM()).fit(X),
+        "support vector regression": make_pipeline(StandardScaler(), KernelPCA(3), SVR()).fit(
+            X, X[:, 0] ** 2
+        ),
+        "one class": make_pipeline(StandardScaler(), KernelPCA(3), OneClassSVM()).fit(X),
     }
 
 

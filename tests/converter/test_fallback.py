@@ -18,6 +18,7 @@ import pytest
 from lightgbm import LGBMClassifier
 from onnx import AttributeProto, TensorProto, helper
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.decomposition import KernelPCA
 from sklearn.ensemble import (
     AdaBoostClassifier,
     BaggingClassifier,
@@ -133,7 +134,7 @@ def test_another_process_with_another_hash_seed_makes_the_same_bytes(
 ) -> None:
     here = []
     for place, name in enumerate(
-        ("quadratic discriminant, words as labels", "support vectors behind a scaler")
+        ("quadratic discriminant, words as labels", "support vectors behind a kernel projection")
     ):
         folder = tmp_path / str(place)
         folder.mkdir()
@@ -186,7 +187,9 @@ def test_what_the_converter_gets_wrong_in_silence_is_refused_by_name(name: str) 
 
 def test_neighbours_are_refused_for_the_loop_they_need(tmp_path: Path, converter: Converter) -> None:
     with pytest.raises(UnsupportedModelError) as refusal:
-        converted(converter, KNeighborsClassifier().fit(rows(), signs()), tmp_path)
+        converted(
+            converter, make_pipeline(KernelPCA(2), KNeighborsClassifier()).fit(rows(), signs()), tmp_path
+        )
     assert refusal.value.code == "DP649"
 
 
@@ -210,7 +213,7 @@ def test_a_model_that_the_converter_gets_wrong_on_samples_is_refused(
 ) -> None:
     """Kernels on unscaled prices: onnxruntime's kernel computes in float32 and confuses classes."""
     wide = rows() * [1, 1, 1, 1e3] + [0, 0, 0, 1e4]
-    model = NuSVC(nu=0.1).fit(wide, signs())
+    model = make_pipeline(KernelPCA(4), NuSVC(nu=0.1)).fit(wide, signs())
     with pytest.raises(ParityError) as refusal:
         converted(converter, model, tmp_path)
     assert refusal.value.code in {"DP701", "DP650"}
@@ -226,7 +229,7 @@ def _with(monkeypatch: pytest.MonkeyPatch, liar: LyingWorker) -> None:
 def test_a_forged_model_is_found_out_by_honest_answers(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    model = models()["support vectors behind a scaler"]
+    model = models()["support vectors behind a kernel projection"]
     _with(monkeypatch, LyingWorker(model, lambda dtype: constant_label(1, dtype)))
     with Converter(SAMPLED) as lied_to, pytest.raises(ParityError) as refusal:
         converted(lied_to, model, tmp_path)
@@ -241,7 +244,7 @@ class _AlwaysBuy:
 def test_a_child_that_forges_both_answers_is_published_as_what_it_is(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    model = models()["support vectors behind a scaler"]
+    model = models()["support vectors behind a kernel projection"]
     claims = {"producer_name": "depickle", "doc_string": "tier: proven, derived: graph"}
     liar = LyingWorker(_AlwaysBuy(), lambda dtype: constant_label(1, dtype, **claims))
     _with(monkeypatch, liar)
@@ -262,7 +265,7 @@ def test_no_child_is_asked_for_the_onnx_of_a_model_that_is_emitted_exactly(
 
 
 def test_a_label_that_the_model_does_not_have_is_no_answer() -> None:
-    model = models()["support vectors behind a scaler"]
+    model = models()["support vectors behind a kernel projection"]
     vetted, package = opened(model)
     facts = read_fallback(package.estimator, is_running=True)
     for label in (7, -2, "BUY"):
@@ -384,7 +387,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_bytes_of_a_child_are_refused(name: str) -> None:
     build, code = HOSTILE[name]
-    model = models()["support vectors behind a scaler"]
+    model = models()["support vectors behind a kernel projection"]
     vetted, package = opened(model)
     facts = read_fallback(package.estimator, is_running=True)
     with pytest.raises(UnsupportedModelError) as refusal:

@@ -14,7 +14,7 @@ from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.decomposition import KernelPCA
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import RadiusNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from xgboost import XGBClassifier, XGBRegressor
@@ -30,7 +30,7 @@ from .emit_checks import make_data, read
 X, Y = make_data((0, 1))
 
 REFUSALS: dict[str, tuple[str, Callable[[], Any]]] = {
-    "a class without a reader": ("DP600", lambda: KNeighborsClassifier().fit(X, Y)),
+    "a class without a reader": ("DP600", lambda: RadiusNeighborsClassifier(1e9).fit(X, Y)),
     "a transformer without a reader": (
         "DP609",
         lambda: make_pipeline(KernelPCA(2), LogisticRegression()).fit(X, Y),

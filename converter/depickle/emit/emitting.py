@@ -12,6 +12,7 @@ from depickle_runtime.record import InputContract, OutputNames
 
 from ..errors import UnsupportedModelError
 from ..models.dense_types import Network
+from ..models.stored_types import Neighbours, SupportVectors
 from ..models.types import (
     Averaged,
     Boosted,
@@ -49,8 +50,10 @@ from .isolation import emit_isolation
 from .linear import emit_linear
 from .links import last_axis
 from .multiclass import emit_one_vs_one, emit_one_vs_rest
+from .neighbours import emit_neighbours
 from .networks import emit_linear_behind, emit_network
 from .spread import Spread
+from .support_vectors import emit_support_vectors
 
 __all__ = ["EmittedModel", "emit_onnx"]
 
@@ -119,8 +122,10 @@ def emit_onnx(model: TypedModel) -> EmittedModel:
 def emit_predictor(graph: Graph, x: str, predictor: Predictor) -> Heads:
     """Append `predictor` to `graph`, on `x` [N, F] of float64."""
     match predictor:
-        case Chain() | Network():
+        case Chain() | Network() | SupportVectors():
             return _emit_rows(graph, Rows(x), predictor)
+        case Neighbours():
+            return emit_neighbours(graph, x, predictor)
         case Forest():
             return emit_forest(graph, x, predictor)
         case Boosted():
@@ -159,6 +164,8 @@ def _emit_rows(graph: Graph, rows: Rows, predictor: Predictor) -> Heads:
         return held_back(graph, heads, behind.known)
     if isinstance(predictor, Network):
         return emit_network(graph, rows, predictor)
+    if isinstance(predictor, SupportVectors):
+        return emit_support_vectors(graph, rows, predictor)
     if rows.error is None:
         return emit_predictor(graph, rows.value, predictor)
     if isinstance(predictor, Linear):

@@ -97,6 +97,11 @@ class Graph:
         self._node(operator, domain, list(inputs), names, attributes)
         return names[0]
 
+    def add_pair(self, operator: str, *inputs: str, **attributes: Attribute) -> tuple[str, str]:
+        """Append a node of two outputs; returns the names of both."""
+        first = self.add(operator, *inputs, domain="", outputs=2, **attributes)
+        return first, f"v{self._count - 1}"
+
     def cast(self, value: str, element: Element) -> str:
         """`value` in another element type."""
         return self.add("Cast", value, to=ELEMENT[element])

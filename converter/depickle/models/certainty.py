@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ..pickles.graph import Record
 from .attributes import unsupported
 from .dense_types import Affine, Categories, Function, Network
+from .stored_types import SupportVectors
 from .types import (
     Apply,
     Branches,
@@ -80,4 +81,4 @@ def takes_inexact(record: Record, root: Predictor) -> bool:
     if isinstance(root, Chain):
         ends_inexact(record, root.steps, inexact=True)
         return takes_inexact(record, root.predictor)
-    return isinstance(root, Linear | Network)
+    return isinstance(root, Linear | Network | SupportVectors)

@@ -10,6 +10,7 @@ from ..pickles.graph import Record, Value
 from .attributes import records, unsupported, wrong
 from .dense_types import Network
 from .interface import Context, ReadPredictor
+from .stored_types import Neighbours, SupportVectors
 from .types import (
     Averaged,
     Boosted,
@@ -93,6 +94,7 @@ def composed(
         allow_infinite=all(part.allow_infinite for part in parts),
         max_abs=min(bounds) if bounds else None,
         family=f"{record.name}({', '.join(dict.fromkeys(part.family for part in parts))})",
+        unstated_probabilities=any(part.unstated_probabilities for part in parts),
     )
 
 
@@ -119,7 +121,18 @@ def preferred(record: Record, part: ReadPredictor) -> Response:
 
 
 def askable(record: Record, part: ReadPredictor, response: Response) -> Response:
-    """`response`, unless the scores are not those that the original hands on."""
+    """`response`, unless it is not what the original hands on.
+
+    Raises:
+        UnsupportedModelError: DP603.
+    """
+    if response == "probabilities" and not has_probabilities(part.root):
+        raise unsupported(
+            record,
+            "A member has no probabilities here",
+            found=part.family,
+            expected="members with probabilities, or CalibratedClassifierCV around them",
+        )
     if response == "scores" and any(
         isinstance(inner, Boosted) and inner.average is not None for inner in _last(part.root)
     ):
@@ -162,13 +175,13 @@ def has_probabilities(root: Predictor) -> bool:
             return False
         case Forest():
             return root.rule is not None
-        case Network():
+        case Network() | Neighbours():
             return root.classes > 0
         case Boosted() | Linear():
             return root.link not in ("none", "identity", "exp", "signed_square")
         case Averaged():
             return root.rule is not None
-        case HardVote() | OneVsOne():
+        case HardVote() | OneVsOne() | SupportVectors():
             return False
         case TreeVotes() | Calibrated():
             return True

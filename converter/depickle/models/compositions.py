@@ -86,6 +86,8 @@ def _mean(
     classes: tuple[ClassLabel, ...],
     n_features: int | None = None,
 ) -> ReadPredictor:
+    for part in parts:
+        askable(record, part, "probabilities")
     exact = all(part.exact_probabilities for part in parts)
     rule = LabelRule("argmax_probabilities", exact=exact, band=0.0 if exact else DOUBLE_BAND)
     root = Averaged(within, weights, divisor, len(classes), rule)
@@ -276,7 +278,8 @@ def read_stacking(record: Record, context: Context) -> ReadPredictor:
     )
     exact = exact_inputs and final.ceiling == "proven"
     found = composed(record, parts, root, classes=classes, exact=exact)
-    return replace(found, decision_function=final.decision_function)
+    unstated = found.unstated_probabilities or final.unstated_probabilities
+    return replace(found, decision_function=final.decision_function, unstated_probabilities=unstated)
 
 
 def _numeric_labels(record: Record, part: ReadPredictor) -> tuple[float, ...]:

@@ -209,6 +209,8 @@ def _threshold_parts(record: Record, context: Context) -> tuple[ReadPredictor, R
     if part.classes is None or len(part.classes) != 2:
         raise wrong(record, "estimator_", inner, "a classifier of two classes")
     method = text(record, "response_method")
+    if part.unstated_probabilities:  # "auto" asks for them, and so may what stands around
+        askable(record, part, "probabilities")
     if method == "auto":
         method = "predict_proba" if has_probabilities(part.root) else "decision_function"
     if method not in ("predict_proba", "decision_function"):

@@ -61,6 +61,8 @@ class ReadPredictor:
     """The original has a decision_function (which some compositions prefer); None where the file does not tell."""
     exact_probabilities: bool = False
     """Its probabilities come out bit-equal."""
+    unstated_probabilities: bool = False
+    """The original has probabilities that are not emitted, so that nothing may ask for them."""
 
 
 @dataclass(frozen=True, eq=False)

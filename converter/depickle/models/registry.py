@@ -27,6 +27,7 @@ from .linear import (
     read_logistic_regression,
     read_sgd_classifier,
 )
+from .neighbours import read_neighbours
 from .networks import read_network
 from .preprocessing import (
     read_imputer,
@@ -39,6 +40,7 @@ from .preprocessing import (
     read_univariate_selector,
 )
 from .projections import read_pca, read_truncated_svd
+from .support_vectors import read_one_class, read_support_classifier, read_support_regressor
 from .unions import (
     read_column_transformer,
     read_feature_union,
@@ -86,6 +88,13 @@ PREDICTORS: Mapping[str, PredictorReader] = {
     "sklearn.neural_network._multilayer_perceptron.MLPRegressor": read_network,
     "sklearn.svm._classes.LinearSVC": read_linear_classifier,
     "sklearn.svm._classes.LinearSVR": read_linear_regressor,
+    "sklearn.neighbors._classification.KNeighborsClassifier": read_neighbours,
+    "sklearn.neighbors._regression.KNeighborsRegressor": read_neighbours,
+    "sklearn.svm._classes.SVC": read_support_classifier,
+    "sklearn.svm._classes.NuSVC": read_support_classifier,
+    "sklearn.svm._classes.SVR": read_support_regressor,
+    "sklearn.svm._classes.NuSVR": read_support_regressor,
+    "sklearn.svm._classes.OneClassSVM": read_one_class,
     "sklearn.linear_model._base.LinearRegression": read_linear_regressor,
     "sklearn.linear_model._ridge.Ridge": read_linear_regressor,
     "sklearn.linear_model._ridge.RidgeCV": read_linear_regressor,

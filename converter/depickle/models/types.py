@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .dense_types import Affine, Binarize, Categories, Digitize, Function, Network
+from .stored_types import Neighbours, SupportVectors
 
 __all__ = [
     "Apply",
@@ -499,7 +500,9 @@ class Stacked:
 Composition: TypeAlias = Union[  # noqa: UP007
     Averaged, HardVote, TreeVotes, Calibrated, Thresholded, OneVsRest, OneVsOne, Stacked, Continued
 ]
-Predictor: TypeAlias = Union[Forest, Boosted, Linear, Network, Isolation, Chain, Composition]  # noqa: UP007
+Predictor: TypeAlias = Union[  # noqa: UP007
+    Forest, Boosted, Linear, Network, Isolation, SupportVectors, Neighbours, Chain, Composition
+]
 
 
 @dataclass(frozen=True)
@@ -572,5 +575,5 @@ def walk_predictors(root: Predictor) -> Iterator[Predictor]:
                 yield from walk_predictors(member.predictor)
             if isinstance(root, Stacked):
                 yield from walk_predictors(root.final)
-        case Forest() | Boosted() | Linear() | Network():
+        case Forest() | Boosted() | Linear() | Network() | SupportVectors() | Neighbours():
             return
