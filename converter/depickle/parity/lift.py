@@ -102,6 +102,8 @@ def lift(data: bytes) -> Lifted:
     used: set[int] = set()
     produced: list[Expression] = []
     for node in graph.node:
+        if "" in node.input or "" in node.output:  # to ONNX, an input or output that is left out
+            raise _undecodable(f"a {node.op_type} with a part left out")
         try:
             inputs = tuple(known[name] for name in node.input)
         except KeyError as error:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,7 +109,7 @@ def walk(
             if have.ensemble is None:
                 raise _differs(where, "no trees", "trees")
             _compare_ensembles(want.ensemble, have.ensemble, where, count)
-        elif dict(want.attributes) != dict(have.attributes):
+        elif _typed(want.attributes) != _typed(have.attributes):
             raise _differs(where, str(dict(have.attributes)), str(dict(want.attributes)))
         if len(want.inputs) != len(have.inputs):
             raise _differs(where, f"{len(have.inputs)} inputs", f"{len(want.inputs)} inputs")
@@ -117,12 +117,17 @@ def walk(
         stack += [(a, b, where) for a, b in zip(want.inputs, have.inputs, strict=True)]
 
 
+def _typed(attributes: Mapping[str, Attribute]) -> dict[str, tuple[str, Attribute]]:
+    """Each value beside its type: 1 and 1.0 are equal in Python, and two attributes in ONNX."""
+    return {name: (type(value).__name__, value) for name, value in attributes.items()}
+
+
 def _compare_constant(
     want: npt.NDArray[np.generic] | None, have: npt.NDArray[np.generic] | None, where: str, count: WalkCount
 ) -> None:
     if want is None or have is None:
         raise _differs(where, "no constant", "a constant")
-    if want.dtype.kind in "OUS" or have.dtype.kind in "OUS":
+    if want.dtype.kind in "OUS" and have.dtype.kind in "OUS":
         texts = [_texts(side) for side in (want, have)]
         if texts[0] != texts[1] or want.shape != have.shape:
             raise _differs(where, str(texts[1][:8]), str(texts[0][:8]))
