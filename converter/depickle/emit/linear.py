@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..models.types import Linear, Link
@@ -46,9 +48,12 @@ def emit_linear(graph: Graph, x: str, model: Linear, input_error: Spread = 0.0) 
     )
     # One score is off by gamma times its magnitude, in the original and here; several classes compare two scores.
     bound = graph.add("Mul", largest, graph.scalar((2.0 if width == 1 else 4.0) * gamma))
+    if model.rule is not None:  # products below the normal numbers do not round relatively
+        bound = graph.add("Add", bound, graph.scalar(LEAST))
     error: Spread = graph.add("Unsqueeze", bound, last_axis(graph))
     if input_error != 0.0:
-        reach = 2.0 * float(np.abs(weights).sum(axis=0).max()) * (1.0 + 2.0**-40)
+        # correctly rounded sums: the proof must come to the same bits
+        reach = 2.0 * max(math.fsum(column) for column in np.abs(weights.T).tolist()) * (1.0 + 2.0**-40)
         error = total(graph, [error, widened(graph, input_error, reach)])
         bound = as_bound(graph, error, bound)
     if model.rule is None:

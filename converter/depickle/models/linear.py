@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..pickles.graph import Array, Record, plain
+from ..pickles.graph import Array, Record, Value, plain
 from .attributes import array_of, class_labels, float_array, integer, text, unsupported, wrong
 from .interface import Context, ReadPredictor
 from .types import ClassLabel, FloatArray, LabelRule, Linear, Link
@@ -60,8 +60,18 @@ def _parameters(record: Record, n_features: int) -> tuple[FloatArray, FloatArray
     return coefficients, np.broadcast_to(flat, (len(coefficients),)).copy()
 
 
+def _classes(record: Record) -> tuple[ClassLabel, ...]:
+    """`classes_`; before 1.9 RidgeClassifier kept them in its label binarizer only."""
+    owner: Value = record
+    if record.get("classes_") is None and record.name.startswith("RidgeClassifier"):
+        owner = record.get("_label_binarizer")
+    if not isinstance(owner, Record):
+        raise wrong(record, "_label_binarizer", owner, "a fitted label binarizer")
+    return class_labels(owner, "classes_", owner.get("classes_"))
+
+
 def _classifier(record: Record, link: Link, *, mirrored: bool = False) -> ReadPredictor:
-    classes = class_labels(record, "classes_", record.get("classes_"))
+    classes = _classes(record)
     n_features = integer(record, "n_features_in_", low=1)
     coefficients, intercept = _parameters(record, n_features)
     expected = 1 if len(classes) == 2 else len(classes)

@@ -17,7 +17,7 @@ from ..walk import Expected
 from .answers import argmax, dot_gamma, lead, logistic, soft_max, threshold_rule, two_classes
 from .derivation import Derivation, NotDerivedError, Transformer
 from .inexact import CARRIED, LEAST, Inexact, error_of
-from .linear import LINEAR_REGRESSORS, expect_linear, linear_parameters, linear_probabilities
+from .linear import LINEAR_REGRESSORS, expect_linear, linear_labels, linear_parameters, linear_probabilities
 from .reading import array, flag, integer, items, labels, one_of, text, unreadable, vector
 from .spread import EXP_SPREAD, scaled
 from .vocabulary import Answer, apply, constant, scalar, squeeze
@@ -165,7 +165,7 @@ def _decided(
     owner: Record, bounded: Inexact, width: int, p: Expected | None, raw: Expected | None = None
 ) -> Answer:
     """The label of scores whose error `bounded` states."""
-    known = labels(owner)
+    known = linear_labels(owner)
     scores = bounded if raw is None else raw
     if width != (1 if len(known) == 2 else len(known)) or bounded.error is None:
         raise unreadable(owner, "classes_", "a score for each class")

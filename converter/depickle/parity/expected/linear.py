@@ -13,7 +13,8 @@ from ...pickles.graph import Array, Record, plain
 from ..walk import Expected
 from .answers import argmax, dot_gamma, lead, logistic, over_sum, soft_max, threshold_rule, two_classes
 from .derivation import Derivation, NotDerivedError
-from .reading import array, integer, labels, one_of, text, unreadable
+from .inexact import LEAST
+from .reading import Labels, array, integer, labels, one_of, record, text, unreadable
 from .spread import EXP_SPREAD, as_bound, scaled, total
 from .vocabulary import Answer, Spread, apply, constant, scalar, squeeze
 
@@ -23,6 +24,7 @@ __all__ = [
     "LOGISTIC",
     "expect_linear",
     "expect_linear_model",
+    "linear_labels",
     "linear_parameters",
     "linear_probabilities",
 ]
@@ -75,7 +77,7 @@ def expect_linear_model(owner: Record, rows: Expected, derive: Derivation, input
         if width != 1:
             raise unreadable(owner, "coef_", "one target")
         return Answer(scores=raw, score_error=_distance(rows, weights, intercept, input_error))
-    known = labels(owner)
+    known = linear_labels(owner)
     if width != (1 if len(known) == 2 else len(known)):
         raise unreadable(owner, "coef_", "a row for each class")
     index = threshold_rule(raw, "Greater", 0.0) if width == 1 else argmax(raw)
@@ -85,9 +87,10 @@ def expect_linear_model(owner: Record, rows: Expected, derive: Derivation, input
     largest = squeeze(size) if width == 1 else apply("ReduceMax", size, axis, keepdims=0)
     # The original and the new model may each be off by γ times the size, and two scores are compared if K > 1.
     bound = apply("Mul", largest, scalar((2 if width == 1 else 4) * dot_gamma(weights.shape[1])))
+    bound = apply("Add", bound, scalar(LEAST))  # products below the normal numbers do not round relatively
     error: Spread = apply("Unsqueeze", bound, axis)
     if isinstance(input_error, Expected) or input_error != 0.0:
-        reach = 2.0 * float(np.abs(weights.T).sum(axis=0).max()) * (1.0 + 2.0**-40)
+        reach = _reach(weights)
         error = total([error, scaled(input_error, reach)])
         bound = as_bound(error, bound)
     return Answer(
@@ -103,6 +106,11 @@ def expect_linear_model(owner: Record, rows: Expected, derive: Derivation, input
     )
 
 
+def _reach(weights: FloatArray) -> float:
+    """How far inputs that are off by 1 move the difference of two scores; a sum that no order of terms changes."""
+    return 2.0 * max(math.fsum(row) for row in np.abs(weights).tolist()) * (1.0 + 2.0**-40)
+
+
 def _distance(rows: Expected, weights: FloatArray, intercept: FloatArray, input_error: Spread) -> Spread:
     """How far a regressor's number may be from the original's, both sides together, [N, 1]."""
     size = apply(
@@ -111,9 +119,9 @@ def _distance(rows: Expected, weights: FloatArray, intercept: FloatArray, input_
     one_column = apply("Mul", squeeze(size), scalar(2 * dot_gamma(weights.shape[1])))
     error: Spread = apply("Unsqueeze", one_column, constant([1], np.int64))
     if isinstance(input_error, Expected) or input_error != 0.0:
-        reach = 2.0 * float(np.abs(weights.T).sum(axis=0).max()) * (1.0 + 2.0**-40)
+        reach = _reach(weights)
         error = total([error, scaled(input_error, reach)])
-    return scaled(error, 1.0, 2.0**-960)
+    return scaled(error, 1.0, LEAST)
 
 
 def linear_parameters(owner: Record) -> tuple[FloatArray, FloatArray]:
@@ -135,6 +143,13 @@ def linear_parameters(owner: Record) -> tuple[FloatArray, FloatArray]:
     if intercept.size not in (1, len(weights)):
         raise unreadable(owner, "intercept_", "a number for each row of coef_")
     return weights, np.repeat(intercept, len(weights)) if intercept.size < len(weights) else intercept
+
+
+def linear_labels(owner: Record) -> Labels:
+    """``classes_``; before 1.9 RidgeClassifier had them in its label binarizer only."""
+    if owner.get("classes_") is None and owner.name.startswith("RidgeClassifier"):
+        return labels(record(owner, "_label_binarizer"))
+    return labels(owner)
 
 
 def linear_probabilities(owner: Record, raw: Expected, width: int, derive: Derivation) -> Expected | None:
