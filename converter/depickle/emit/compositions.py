@@ -103,11 +103,12 @@ def emit_hard_vote(graph: Graph, x: str, model: HardVote, emit: Emit) -> Heads:
     doubtful = [head for head in heads if head.margin is not None]
     if not doubtful:
         return Heads(index, None, None, 0, max_batch=batch_of(heads))
-    # Certain where every member is: the least of (margin - bound) exceeds 0.
-    slack = [
-        graph.add("Unsqueeze", graph.add("Sub", present(head.margin), present(head.bound)), axis)
-        for head in doubtful
-    ]
+    # Certain where every member is: the least of (margin - bound) exceeds 0. onnxruntime's minimum may pass over NaN.
+    slack = []
+    for head in doubtful:
+        pair = present(head.margin), present(head.bound)
+        certain = graph.add("Where", graph.add("Greater", *pair), graph.add("Sub", *pair), graph.scalar(0.0))
+        slack.append(graph.add("Unsqueeze", certain, axis))
     margin = graph.add("ReduceMin", join_columns(graph, slack), axis, keepdims=0)
     return Heads(
         index,

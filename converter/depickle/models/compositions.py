@@ -56,10 +56,12 @@ def read_search(record: Record, context: Context) -> ReadPredictor:
 
 def read_voting(record: Record, context: Context) -> ReadPredictor:
     """VotingClassifier, soft and hard, and VotingRegressor."""
-    parts = read_members(record, context, record.get("estimators_"), "estimators_")
+    parts = read_members(record, context.beside(), record.get("estimators_"), "estimators_")
     weights = _voting_weights(record, len(parts))
     divisor = float(np.sum(np.array(weights))) if weights else float(len(parts))
     if record.name == "VotingRegressor":
+        if weights is None:
+            _added_in_double(record, parts)
         plain_members = tuple(Member(part.root) for part in parts)
         exact = all(part.ceiling == "proven" for part in parts)
         return composed(
@@ -72,9 +74,21 @@ def read_voting(record: Record, context: Context) -> ReadPredictor:
     encoded = tuple(range(len(classes)))
     within = tuple(member_of(record, part, encoded) for part in parts)
     if text(record, "voting") == "hard":
+        if weights and min(weights) < 0.0:
+            raise unsupported(record, "Hard votes of negative weight are not emitted", found="weights")
         exact = all(part.ceiling == "proven" for part in parts)
         return composed(record, parts, HardVote(within, weights, len(classes)), classes=classes, exact=exact)
     return _mean(record, parts, within, weights, divisor, classes)
+
+
+def _added_in_double(record: Record, parts: Sequence[ReadPredictor]) -> None:
+    if all(part.single for part in parts):
+        raise unsupported(
+            record,
+            "The original adds the numbers of XGBoost regressors in float32",
+            found=parts[0].family,
+            expected="members of another family, or weights",
+        )
 
 
 def _mean(
@@ -121,12 +135,16 @@ def _voting_weights(record: Record, count: int) -> tuple[float, ...] | None:
 def read_bagging(record: Record, context: Context) -> ReadPredictor:
     """BaggingClassifier and BaggingRegressor; bags of single trees become a forest."""
     n_features = integer(record, "n_features_in_", low=1)
+    divisor = integer(record, "n_estimators", low=1)
     parts = read_members(record, context, record.get("estimators_"), "estimators_")
+    if divisor != len(parts):  # the original divides by the parameter
+        raise wrong(record, "n_estimators", divisor, f"{len(parts)}, as fitted")
     chosen = bag_columns(record, len(parts), n_features)
     for part, columns in zip(parts, chosen, strict=True):
         if part.n_features != len(columns):
             raise wrong(record, "estimators_features_", None, f"{part.n_features} columns")
     if record.name == "BaggingRegressor":
+        _added_in_double(record, parts)
         within = tuple(Member(part.root, columns) for part, columns in zip(parts, chosen, strict=True))
         exact = all(part.ceiling == "proven" for part in parts)
         root: Predictor = Averaged(within, None, float(len(parts)), 1, None)
@@ -208,7 +226,8 @@ def read_adaboost(record: Record, context: Context) -> ReadPredictor:
         trees.append(revalued(tree, _votes(tree, float(weight), count, version, real=real)))
     rule = LabelRule("score_above", 0.0) if count == 2 else LabelRule("argmax_scores")
     if real:
-        rule = replace(rule, exact=False, band=DOUBLE_BAND * len(parts) * 64)
+        # Of T members and K classes: (K - 1)(K + T)2^-42, above what logarithms and their sums err by.
+        rule = replace(rule, exact=False, band=DOUBLE_BAND * 64 * (len(parts) + count) * (count - 1))
     root = TreeVotes(Forest(tuple(trees), count, float(weights.sum()), None), rule)
     found = composed(record, parts, root, classes=classes, exact=not real)
     return replace(found, decision_function=True, allow_nan=False, allow_infinite=False, max_abs=FLOAT32_MAX)
@@ -228,13 +247,20 @@ def _votes(
     return np.asarray(np.where(chosen, weight, -1 / (count - 1) * weight), dtype=np.float64)
 
 
+_ARITHMETIC = (
+    "sklearn.pipeline.",
+    "sklearn.model_selection.",
+    *(f"sklearn.ensemble._{name}." for name in ("voting", "bagging", "stacking")),
+)  # final estimators that may compute with their columns before they compare them
+
+
 def read_stacking(record: Record, context: Context) -> ReadPredictor:
     """StackingClassifier and StackingRegressor.
 
     Raises:
         UnsupportedModelError: DP603 where a final estimator of trees would branch on inexact answers.
     """
-    parts = read_members(record, context, record.get("estimators_"), "estimators_")
+    parts = read_members(record, context.beside(), record.get("estimators_"), "estimators_")
     classifier = record.name == "StackingClassifier"
     methods = [plain(item) for item in members(record, "stack_method_", record.get("stack_method_"))]
     known = {"predict_proba": "probabilities", "decision_function": "scores", "predict": "scores"}
@@ -267,19 +293,31 @@ def read_stacking(record: Record, context: Context) -> ReadPredictor:
         classes = class_labels(encoder, "classes_", encoder.get("classes_"))
         if final.classes != tuple(range(len(classes))):
             raise wrong(record, "final_estimator_", inner, "a classifier of all encoded classes")
+    passthrough = boolean(record, "passthrough")
+    if all(part.single for part in parts) and not passthrough and inner.cls.startswith(_ARITHMETIC):
+        raise unsupported(
+            record,
+            "The final estimator computes with columns of float32",
+            found=final.family,
+            expected="a single model, or passthrough",
+        )
     drop = classes is not None and len(classes) == 2
     root = Stacked(
         tuple(Member(part.root) for part in parts),
         responses,
         drop,
-        boolean(record, "passthrough"),
+        passthrough,
         final.root,
         labels,
     )
     exact = exact_inputs and final.ceiling == "proven"
     found = composed(record, parts, root, classes=classes, exact=exact)
-    unstated = found.unstated_probabilities or final.unstated_probabilities
-    return replace(found, decision_function=final.decision_function, unstated_probabilities=unstated)
+    return replace(
+        found,
+        decision_function=final.decision_function,
+        unstated_probabilities=found.unstated_probabilities or final.unstated_probabilities,
+        single=final.single,
+    )
 
 
 def _numeric_labels(record: Record, part: ReadPredictor) -> tuple[float, ...]:

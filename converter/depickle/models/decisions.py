@@ -13,6 +13,7 @@ from .composing import askable, composed, has_probabilities, is_exact, member_of
 from .dense_types import Network
 from .interface import Context, ReadPredictor
 from .label_rules import DOUBLE_BAND
+from .positive_labels import positive_label
 from .trees import several_outputs
 from .types import (
     Averaged,
@@ -58,7 +59,7 @@ def read_calibrated(record: Record, context: Context) -> ReadPredictor:
         inner = fold.get("estimator", fold.get("base_estimator"))
         if not isinstance(inner, Record):
             raise wrong(fold, "estimator", inner, "a fitted estimator")
-        part = context.predictor(inner, context)
+        part = context.predictor(inner, context.beside())
         parts.append(part)
         within.append(Member(_calibrated(fold, part, classes), None, tuple(range(len(classes)))))
     if not parts:
@@ -194,11 +195,9 @@ def read_tuned_threshold(record: Record, context: Context) -> ReadPredictor:
     """TunedThresholdClassifierCV: its best threshold, which other converters forget."""
     part, response = _threshold_parts(record, context)
     scorer = record.get("_curve_scorer")
-    positive: Value = None
-    if isinstance(scorer, Record):
-        options = scorer.get("_kwargs")
-        positive = options.get("pos_label") if options is not None and hasattr(options, "get") else None
-    return _thresholded(record, part, response, number(record, "best_threshold_"), positive)
+    if not isinstance(scorer, Record):
+        raise wrong(record, "_curve_scorer", scorer, "the scorer of the search")
+    return _thresholded(record, part, response, number(record, "best_threshold_"), positive_label(scorer))
 
 
 def _threshold_parts(record: Record, context: Context) -> tuple[ReadPredictor, Response]:
@@ -279,7 +278,7 @@ def read_one_vs_one(record: Record, context: Context) -> ReadPredictor:
 
 def _binary_members(record: Record, context: Context) -> tuple[list[ReadPredictor], tuple[Response, ...]]:
     """Members fitted on 0 and 1, and what is asked of each."""
-    parts = read_members(record, context, record.get("estimators_"), "estimators_")
+    parts = read_members(record, context.beside(), record.get("estimators_"), "estimators_")
     if any(part.classes != (0, 1) for part in parts):
         raise wrong(record, "estimators_", None, "members of the classes 0 and 1")
     return parts, tuple(preferred(record, part) for part in parts)

@@ -81,6 +81,8 @@ def read_one_hot_encoder(record: Record, columns: int, context: Context) -> Read
     """
     _width(record, columns)
     _no_groups(record)
+    if not _makes_doubles(record.get("dtype")):  # what follows would compute in that type
+        raise unsupported(record, "Columns of another type than float64 are not emitted", found="dtype")
     categories = _categories(record, columns)
     handling = text(record, "handle_unknown")
     if handling not in ("error", "ignore", "infrequent_if_exist", "warn"):
@@ -90,7 +92,10 @@ def read_one_hot_encoder(record: Record, columns: int, context: Context) -> Read
     if not kept:
         raise unsupported(record, "The encoder keeps no column", found="every category dropped")
     step = _categories_step(categories, strict=handling == "error", kept=kept, codes=np.zeros(0), unknown=0.0)
-    sparse = boolean(record, "sparse_output", default=boolean(record, "sparse", default=True))
+    old = (
+        record.get("sparse_output") is None
+    )  # until 1.1; in 1.2 and 1.3 the old name is there too, not as a boolean
+    sparse = boolean(record, "sparse" if old else "sparse_output", default=True)
     return ReadTransform(
         (step,), len(kept), allow_nan=True, family=record.name, removes_nan=True, sparse=sparse
     )

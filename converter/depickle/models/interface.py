@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 from ..pickles.graph import Record
@@ -24,6 +24,7 @@ class Context:
         writer: library to version.
         depth: how many compositions enclose the record.
         columns: number of input columns of this part where the composition knows it, else None.
+        shared: whether other parts read the same rows, so that none may overwrite them.
         predictor: reads a nested predictor.
         transform: reads a nested transformer.
         fitted_before: a composition around took the part over as it was fitted, perhaps by earlier releases.
@@ -35,6 +36,11 @@ class Context:
     predictor: Callable[[Record, Context], ReadPredictor]
     transform: Callable[[Record, int, Context], ReadTransform]
     fitted_before: bool = False
+    shared: bool = False
+
+    def beside(self) -> Context:
+        """The same for one of several readers of the same rows."""
+        return replace(self, shared=True)
 
     def version(self, record: Record, library: str = "scikit-learn") -> tuple[int, int]:
         """(major, minor) that wrote `record`: its own `_sklearn_version` where it has one."""
@@ -63,6 +69,8 @@ class ReadPredictor:
     """Its probabilities come out bit-equal."""
     unstated_probabilities: bool = False
     """The original has probabilities that are not emitted, so that nothing may ask for them."""
+    single: bool = False
+    """A regressor whose numbers are float32 in the original, which then adds them in float32."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -125,6 +125,13 @@ def _read_transform(record: Record, columns: int, context: Context) -> ReadTrans
             expected="a transformer of docs/models.md",
             next_step="depickle migrate --accept sampled, or refit with a supported transformer",
         )
+    if context.shared and plain(record.get("copy", True)) is not True:
+        raise unsupported(
+            record,
+            "The step overwrites its input, which other parts of the model read after it",
+            found="copy=False",
+            expected="copy=True inside a composition",
+        )
     return reader(record, columns, replace(context, depth=context.depth + 1))
 
 

@@ -112,7 +112,7 @@ def read_column_transformer(record: Record, columns: int, context: Context) -> R
         if not chosen or plain(part) == "drop":
             continue
         if isinstance(part, Record):
-            branches.append((chosen, context.transform(part, len(chosen), context)))
+            branches.append((chosen, context.transform(part, len(chosen), context.beside())))
         elif plain(part) == "passthrough":
             branches.append((chosen, None))
         else:
@@ -130,7 +130,7 @@ def read_feature_union(record: Record, columns: int, context: Context) -> ReadTr
             raise wrong(record, "transformer_list", item, "pairs of a name and a transformer")
         part = item[1]
         if isinstance(part, Record):
-            branches.append((everything, context.transform(part, columns, context)))
+            branches.append((everything, context.transform(part, columns, context.beside())))
         elif plain(part) == "passthrough":
             branches.append((everything, None))
         elif plain(part) != "drop":

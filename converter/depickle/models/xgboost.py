@@ -98,6 +98,7 @@ def read_xgboost(record: Record, context: Context) -> ReadPredictor:
         allow_infinite=False,
         max_abs=FLOAT32_MAX,
         family=record.name,
+        single=not classifier,
     )
 
 

@@ -16,7 +16,7 @@ from .derivation import Derivation, NotDerivedError, width_of
 from .forests import forest_rows, tree_table
 from .inexact import CARRIED, LEAST
 from .linear import expect_linear_model
-from .reading import Labels, flag, items, labels, one_of, record, records, unreadable, vector
+from .reading import Labels, flag, integer, items, labels, one_of, record, records, unreadable, vector
 from .spread import ROUNDING, as_bound, scaled, total
 from .vocabulary import (
     Answer,
@@ -44,6 +44,14 @@ _SINGLE_TREES = {
     for name in ("DecisionTree", "ExtraTree")
     for task in ("Classifier", "Regressor")
 }
+
+
+_ARITHMETIC = (
+    "sklearn.pipeline.",
+    "sklearn.model_selection.",
+    *(f"sklearn.ensemble._{name}." for name in ("voting", "bagging", "stacking")),
+)
+"""Final estimators that may compute with their columns before they compare them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +95,8 @@ def average(
     members: Sequence[Member], weights: Sequence[float] | None, divisor: float, known: Labels | None
 ) -> Answer:
     """The (weighted) sum of the members' probabilities, or of a regressor's scores, over `divisor`."""
+    if known is None and weights is None and all(member.answer.single for member in members):
+        raise NotDerivedError("a mean in float32")
     parts: list[Expected] = []
     errors: list[Spread] = []
     for place, member in enumerate(members):
@@ -132,7 +142,8 @@ def _spread_out(p: Expected, places: tuple[int, ...], width: int) -> Expected:
 
 def expect_voting(owner: Record, rows: Expected, derive: Derivation) -> Answer:
     """VotingClassifier, soft and hard, and VotingRegressor (ensemble/_voting.py)."""
-    answers = [derive.answer(member, rows) for member in records(owner, "estimators_")]
+    beside = derive.beside()
+    answers = [beside.answer(member, rows) for member in records(owner, "estimators_")]
     weights = _weights(owner, len(answers))
     divisor = float(len(answers)) if weights is None else float(np.sum(np.array(weights)))
     if owner.name == "VotingRegressor":
@@ -141,6 +152,8 @@ def expect_voting(owner: Record, rows: Expected, derive: Derivation) -> Answer:
     encoded = tuple(range(len(known)))
     members = [Member(answer, places_among(owner, answer.labels, encoded)) for answer in answers]
     if one_of(owner, "voting", "hard"):
+        if weights is not None and min(weights) < 0.0:  # ``bincount`` ends at the last class that got a vote
+            raise NotDerivedError("votes against")
         return _hard(members, weights, known)
     return average(members, weights, divisor, known)
 
@@ -178,7 +191,7 @@ def _hard(members: Sequence[Member], weights: Sequence[float] | None, known: Lab
         votes.append(apply("Where", hit, scalar(1.0 if weights is None else weights[place]), scalar(0.0)))
     index = argmax(add_up(votes))
     slack = [
-        apply("Unsqueeze", apply("Sub", answer.margin, _there(answer.bound)), axis)
+        apply("Unsqueeze", _slack(answer.margin, _there(answer.bound)), axis)
         for answer in (member.answer for member in members)
         if answer.margin is not None
     ]
@@ -189,10 +202,17 @@ def _hard(members: Sequence[Member], weights: Sequence[float] | None, known: Lab
     return Answer(labels=known, index=index, margin=margin, bound=as_bound(0.0, margin))
 
 
+def _slack(margin: Expected, bound: Expected) -> Expected:
+    """By how much a member is certain, else 0: never NaN, which onnxruntime's minimum may pass over."""
+    return apply("Where", apply("Greater", margin, bound), apply("Sub", margin, bound), scalar(0.0))
+
+
 def expect_bagging(owner: Record, rows: Expected, derive: Derivation) -> Answer:
     """BaggingClassifier and BaggingRegressor (ensemble/_bagging.py)."""
     members = records(owner, "estimators_")
     chosen = _chosen_columns(owner, len(members))
+    if integer(owner, "n_estimators") != len(members):
+        raise unreadable(owner, "n_estimators", f"{len(members)}, which the original divides by")
     count = float(len(members))
     if owner.name == "BaggingClassifier" and all(member.cls in _SINGLE_TREES for member in members):
         return _bag_of_trees(owner, members, chosen, rows, derive)
@@ -248,20 +268,25 @@ def expect_stacking(owner: Record, rows: Expected, derive: Derivation) -> Answer
     if len(methods) != len(members):
         raise unreadable(owner, "stack_method_", "a method for each member")
     known = labels(record(owner, "_label_encoder")) if owner.name == "StackingClassifier" else None
+    final = record(owner, "final_estimator_")
     parts: list[Expected] = []
     errors: list[Spread] = []
+    single = True
     for member, method in zip(members, methods, strict=True):
         if method not in ("predict_proba", "decision_function", "predict") or (known and method == "predict"):
             raise NotDerivedError(f"stacking over {method!r}")
-        value, error = response(derive.answer(member, rows), scores=method != "predict_proba")
+        answer = derive.beside().answer(member, rows)
+        single &= answer.single
+        value, error = response(answer, scores=method != "predict_proba")
         if known is not None and len(known) == 2 and method == "predict_proba":
             value = columns(value, [1])
         parts.append(value)
         errors.append(error)
     if flag(owner, "passthrough"):
         parts.append(rows)
+    elif single and final.cls.startswith(_ARITHMETIC):
+        raise NotDerivedError("arithmetic on columns of float32")
     joined = parts[0] if len(parts) == 1 else apply("Concat", *parts, axis=1)
-    final = record(owner, "final_estimator_")
     error = total(errors)
     if isinstance(error, Expected) or error != 0.0:
         answer = expect_linear_model(final, joined, derive, error)

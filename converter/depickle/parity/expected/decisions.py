@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from ...pickles.graph import DictNode, Record, plain
+from ...pickles.graph import DictNode, GlobalRef, Record, Value, plain
 from ..walk import Expected
 from .answers import DOUBLE_STEPS, argmax, lead, soft_max, threshold_rule
 from .compositions import Member, average, places_among, response
@@ -51,7 +51,7 @@ def _calibrated(fold: Record, rows: Expected, derive: Derivation, width: int) ->
     isotonic = one_of(fold, "method", "isotonic")
     known = labels(fold, "classes") if fold.get("classes") is not None else tuple(range(width))
     name = "estimator" if fold.get("estimator") is not None else "base_estimator"
-    answer = derive.answer(record(fold, name), rows)
+    answer = derive.beside().answer(record(fold, name), rows)
     curves = records(fold, "calibrators" if fold.get("calibrators") is not None else "calibrators_")
     places = places_among(fold, answer.labels, known) if width > 2 else (1,)
     if len(curves) != len(places) or len(answer.labels or ()) != width:
@@ -103,8 +103,7 @@ def expect_threshold(owner: Record, rows: Expected, derive: Derivation) -> Answe
     scores = method == "decision_function"
     if owner.name == "TunedThresholdClassifierCV":
         cut = number(owner, "best_threshold_")
-        options = record(owner, "_curve_scorer").get("_kwargs")
-        label = options.get("pos_label") if isinstance(options, DictNode) else None
+        label = _positive_label(record(owner, "_curve_scorer"))
     else:
         automatic = plain(owner.get("threshold")) == "auto"
         cut = (0.0 if scores else 0.5) if automatic else number(owner, "threshold")
@@ -124,11 +123,47 @@ def expect_threshold(owner: Record, rows: Expected, derive: Derivation) -> Answe
     return replace(answer, index=index, margin=margin, bound=as_bound(scaled(error, 1.0, ROUNDING), margin))
 
 
+_POSITIVE_IS_ONE = {
+    "average_precision_score",
+    "f1_score",
+    "fbeta_score",
+    "jaccard_score",
+    "precision_score",
+    "recall_score",
+}
+"""Functions of sklearn.metrics with a parameter ``pos_label`` that is 1 unless it is given."""
+_POSITIVE_IS_LAST = {
+    "accuracy_score",
+    "balanced_accuracy_score",
+    "cohen_kappa_score",
+    "matthews_corrcoef",
+    "roc_auc_score",
+}
+"""Functions of sklearn.metrics without that parameter."""
+
+
+def _positive_label(scorer: Record) -> Value:
+    """``_BaseScorer._get_pos_label`` (metrics/_scorer.py): given, or the default of the function that scores."""
+    options = scorer.get("_kwargs")
+    if not isinstance(options, DictNode):
+        raise unreadable(scorer, "_kwargs", "arguments by name")
+    if "pos_label" in options:
+        return options.get("pos_label")
+    function = scorer.get("_score_func")
+    if isinstance(function, GlobalRef) and function.module.startswith("sklearn.metrics."):
+        if function.name in _POSITIVE_IS_ONE:
+            return 1
+        if function.name in _POSITIVE_IS_LAST:
+            return None
+    raise NotDerivedError("thresholds for a score whose positive label is not known")
+
+
 def expect_one_vs_rest(owner: Record, rows: Expected, derive: Derivation) -> Answer:
     """OneVsRestClassifier of three classes or more (multiclass.py)."""
     binarizer = record(owner, "label_binarizer_")
     known = labels(binarizer)
-    answers = [derive.answer(member, rows) for member in records(owner, "estimators_")]
+    beside = derive.beside()
+    answers = [beside.answer(member, rows) for member in records(owner, "estimators_")]
     if not one_of(binarizer, "y_type_", "multiclass") or len(answers) != len(known):
         raise NotDerivedError("one-vs-rest of two classes or several labels")
     values: list[Expected] = []
@@ -189,7 +224,7 @@ def expect_adaboost(owner: Record, rows: Expected, derive: Derivation) -> Answer
     )
     if not real:
         return found
-    band = float(DOUBLE_STEPS) * len(members) * 64
+    band = _logarithm_band(len(members), width)
     margin = lead(raw, 1 if width == 2 else width)
     return replace(
         found,
@@ -198,6 +233,16 @@ def expect_adaboost(owner: Record, rows: Expected, derive: Derivation) -> Answer
         score_error=band,
         probability_error=band + EXP_SPREAD,
     )
+
+
+def _logarithm_band(members: int, width: int) -> float:
+    """How far two sums of logarithms may be off together, u = 2^-53.
+
+    A logarithm of a probability not below 2^-52 is at most 37 and errs by 4 units in the last place, 256u;
+    its distance from the mean of K, times K - 1, by (K - 1)(660 + 37K)u; the mean of T of them by 37(K - 1)T u more.
+    Two sums on two sides err by 4(K - 1)(660 + 37(K + T))u in all, which is less than (K - 1)(K + T)2^-42.
+    """
+    return float(DOUBLE_STEPS) * 64 * (members + width) * (width - 1)
 
 
 _TREES = {"sklearn.tree._classes.DecisionTreeClassifier", "sklearn.tree._classes.ExtraTreeClassifier"}

@@ -30,16 +30,22 @@ class Derivation:
         families: derivation of each predictor class.
         transformers: derivation of each transformer class.
         depth: how many compositions enclose the estimator.
+        shared: whether others read the same rows, so that no step may overwrite them.
     """
 
     writer: Writer
     families: Mapping[str, Family]
     transformers: Mapping[str, Transformer]
     depth: int = 0
+    shared: bool = False
 
     def version(self, owner: Record) -> tuple[int, int]:
         """(major, minor) of the scikit-learn that wrote `owner`."""
         return version(owner, self.writer)
+
+    def beside(self) -> Derivation:
+        """The same for one of several readers of the same rows."""
+        return replace(self, shared=True)
 
     def answer(self, owner: Record, rows: Expected) -> Answer:
         """What `owner` answers for `rows`.
@@ -70,6 +76,8 @@ class Derivation:
             transformer = self.transformers.get(step.cls)
             if transformer is None:
                 raise NotDerivedError(step.cls)
+            if self.shared and plain(step.get("copy", True)) is not True:
+                raise NotDerivedError("a step that overwrites the rows of others")
             rows, width = transformer(step, rows, width, self)
         return rows, width
 

@@ -91,7 +91,7 @@ def _from_a_model(
     since = derive.version(owner)
     rate = number(owner, "learning_rate")
     narrow = as_double(as_single(rows))
-    first = derive.answer(start, narrow)
+    first = derive.beside().answer(start, narrow)
     stages = [weighted_tree(member, rate, place % width) for place, member in enumerate(members)]
     tables = [tree.weight[tree.left < 0][:, np.newaxis] for tree in stages]
     leaves = apply("Squeeze", leaf_table(members, tables, narrow), constant([2], np.int64))

@@ -69,7 +69,7 @@ def _side_by_side(
     for chosen, part in branches:
         value, width = columns(rows, chosen), len(chosen)
         if isinstance(part, Record):
-            value, width = derive.transformed([part], value, width)
+            value, width = derive.beside().transformed([part], value, width)
         elif plain(part) != "passthrough":
             raise unreadable(owner, "transformers", "a transformer, 'passthrough' or 'drop'")
         parts.append(value)

@@ -50,6 +50,7 @@ class Answer:
         score_error: how far `scores` may be from the original's.
         probability_error: the same of `probabilities`.
         decides: whether the original has a decision_function; None where the file does not tell.
+        single: whether a regressor's numbers are float32 in the original, so that it adds them in float32.
     """
 
     labels: Labels | None = None
@@ -61,6 +62,7 @@ class Answer:
     score_error: Spread = 0.0
     probability_error: Spread = 0.0
     decides: bool | None = False
+    single: bool = False
 
 
 def apply(operator: str, *inputs: Expected, **attributes: Attribute) -> Expected:

@@ -71,9 +71,9 @@ def expect_xgboost(owner: Record, rows: Expected, derive: Derivation) -> Answer:
     wide = as_double(raw)
     if not owner.name.endswith("Classifier"):
         if objective in _LOG:
-            return Answer(scores=as_double(apply("Exp", raw)), score_error=UNKNOWN)
+            return Answer(scores=as_double(apply("Exp", raw)), score_error=UNKNOWN, single=True)
         if objective in _IDENTITY:
-            return Answer(scores=wide)
+            return Answer(scores=wide, single=True)
     elif objective == "binary:logistic" and classes == 2:
         index = threshold_rule(raw, "GreaterOrEqual", even_chance_single(), "float32")
         p = as_double(two_classes(logistic(raw, dtype="float32"), "float32"))
