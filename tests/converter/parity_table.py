@@ -1,58 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tree families × labels × what stands in front of them: tiers, flips and distances, on bars and on made rows.
 
-``python -m tests.converter.parity_table`` prints one line per model, trained on real bars. The original answers in
-this process, in the library versions that wrote it, with one thread. Flips are counted among the rows that the model
-vouches for; "open" are the rows that it does not. Distances are units in the last place, of float32 for XGBoost.
+``python -m tests.converter.parity_table -o docs/parity.md`` renews the document; without ``-o`` it prints a line for
+each model. Every model is trained on real bars. The original answers in this process, in the library versions that
+wrote it, with one thread. Flips are counted among the rows that the model vouches for; "open" are the rows that it
+does not. Distances are units in the last place, of float32 for XGBoost.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from threadpoolctl import threadpool_limits
 
 from depickle.parity.compare import ulp_distance
 from depickle.parity.rows import make_rows
-from examples.bars import load_bars
-from examples.trading_features import feature_matrix
 
 from .emit_checks import live_raw
 from .proof_kit import Subject, answers, opened, subject_of
-from .test_emit_families import INTEGERS_ONLY, NO_MISSING, TREES
+from .tree_families import CLASSIFIERS, FRONTS, LABELS, OUTLIERS, REGRESSORS, Family, fitted
 
 Rows = npt.NDArray[np.float64]
 
-FRONTS: dict[str, Callable[[], list[Any]]] = {
-    "none": list,
-    "standard": lambda: [StandardScaler()],
-    "robust": lambda: [RobustScaler()],
-    "min-max": lambda: [MinMaxScaler()],
-    "max-abs": lambda: [MaxAbsScaler()],
-    "median, standard": lambda: [SimpleImputer(strategy="median"), StandardScaler()],
-    "mean, indicator": lambda: [SimpleImputer(add_indicator=True)],
-}
-LABELS: dict[str, tuple[Any, ...]] = {"binary": (0, 1), "signs": (-1, 0, 1), "words": ("BUY", "SELL", "WAIT")}
-SINGLES = 60
+SINGLES = 100
 """Rows answered one at a time: every n-th of the bars and of the rows on splits."""
+NUMBERS, INLIERS = "numbers", "inliers"
+"""What stands in place of labels for regressors and outlier detectors."""
+
+KINDS: dict[str, tuple[dict[str, Family], tuple[str, ...]]] = {
+    "classifier": (CLASSIFIERS, tuple(LABELS)),
+    "regressor": (REGRESSORS, (NUMBERS,)),
+    "outlier detector": (OUTLIERS, (INLIERS,)),
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model to make."""
+
+    kind: str
+    family: str
+    labels: str
+    front: str
 
 
 @dataclass(frozen=True)
 class Line:
-    """One model of the table."""
+    """One model of the table.
 
-    family: str
-    labels: str
-    front: str
+    `flips` and `single_flips` count labels; of a regressor, numbers that differ by more than the file says.
+    """
+
+    entry: Entry
     tier: str
     rows: int
     flips: int
@@ -60,44 +69,35 @@ class Line:
     splits: int
     reached: int
     raw_ulp: int | None
-    probability_ulp: int
+    probability_ulp: int | None
+    singles: int
     single_flips: int
 
 
-def models(seed: int = 3) -> Iterator[tuple[str, str, str, Subject]]:
-    """Every family with every front; labels take turns, so that every pair of family and labels occurs too."""
-    bars = load_bars("EURUSD")
-    X = feature_matrix(bars.columns)
-    close = bars.columns["close"][-len(X) :]
-    forward = close[6:] / close[:-6] - 1.0
-    X = np.ascontiguousarray(X[:-6])
-    generator = np.random.default_rng(seed)
-    for turn, (family, make) in enumerate(TREES.items()):
-        for place, (front, steps) in enumerate(FRONTS.items()):
-            labels = list(LABELS)[(turn + place) % len(LABELS)]
-            names: tuple[Any, ...] = LABELS[labels]
-            if family in INTEGERS_ONLY:
-                names = tuple(range(len(names)))
-            edges = np.quantile(forward, np.arange(1, len(names)) / len(names))
-            y = np.array(names)[np.digitize(forward, edges)]
-            train = X[:1500].copy()
-            gaps = front.startswith(("median", "mean")) or (front == "none" and family not in NO_MISSING)
-            if gaps:
-                train[generator.random(train.shape) < 0.02] = np.nan
-            live = make_pipeline(*steps(), make())
-            with warnings.catch_warnings(), threadpool_limits(1):
-                warnings.simplefilter("ignore")
-                live.fit(train, y[:1500])
-            yield family, labels, front, subject_of(f"{family}, {labels}, {front}", live, X)
+def entries() -> Iterator[Entry]:
+    """Every family with every kind of label and every front."""
+    for kind, (families, kinds_of_label) in KINDS.items():
+        for name, family in families.items():
+            for labels in kinds_of_label:
+                yield from (Entry(kind, name, labels, front) for front in family.fronts or FRONTS)
 
 
-def line(family: str, labels: str, front: str, one: Subject) -> Line:
-    """Both models, one thread each, on the bars and on every set of made rows."""
+def subject(entry: Entry) -> Subject:
+    """The fitted model and what conversion makes of it."""
     with threadpool_limits(1):
-        return _line(family, labels, front, one)
+        live, X = fitted(KINDS[entry.kind][0][entry.family], entry.front, LABELS.get(entry.labels, ()))
+    return subject_of(f"{entry.family}, {entry.labels}, {entry.front}", live, X)
 
 
-def _line(family: str, labels: str, front: str, one: Subject) -> Line:
+def line(entry: Entry) -> Line:
+    """Both models, one thread each, on the bars and on every set of made rows."""
+    one = subject(entry)
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _line(entry, one)
+
+
+def _line(entry: Entry, one: Subject) -> Line:
     contract = one.emitted.input
     made = make_rows(
         one.record,
@@ -110,32 +110,33 @@ def _line(family: str, labels: str, front: str, one: Subject) -> Line:
     session = opened(one.emitted.onnx)
     flips = uncertain = total = 0
     raw_ulp: int | None = None
-    probability_ulp = 0
+    probability_ulp: int | None = None
     for rows in sets.values():
         found = answers(session, rows)
         certain = _certain(found, len(rows))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            flips += _flips(one.live.predict(rows), found["label"], certain)
-            raw = live_raw(one.live, rows)
-            probabilities = one.live.predict_proba(rows)
+        flips += _flips(one, rows, found, certain)
         total += len(rows)
         uncertain += int((~certain).sum())
+        raw = one.live.predict(rows) if entry.kind == "regressor" else live_raw(one.live, rows)
         if raw is not None and "scores" in found:
             raw_ulp = max(raw_ulp or 0, _distance(raw, found["scores"]))
-        probability_ulp = max(probability_ulp, _distance(probabilities, found["probabilities"]))
-    singles = np.concatenate(
-        [sets[name][:: max(1, len(sets[name]) // (SINGLES // 2))] for name in ("bars", "splits")]
-    )
+        if "probabilities" in found:
+            distance = _distance(one.live.predict_proba(rows), found["probabilities"])
+            probability_ulp = max(probability_ulp or 0, distance)
+    alone = np.concatenate([_every(sets[name], SINGLES // 2) for name in ("bars", "splits") if name in sets])
     single_flips = 0
-    for row in singles:
+    for row in alone:
         found = answers(session, row[np.newaxis])
-        single_flips += _flips(one.live.predict(row[np.newaxis]), found["label"], _certain(found, 1))
+        single_flips += _flips(one, row[np.newaxis], found, _certain(found, 1))
     tier = one.typed.ceiling if one.prove() is not None else "sampled"
     return Line(
-        family, labels, front, tier, total, flips, uncertain, made.splits, made.splits_reached,
-        raw_ulp, probability_ulp, single_flips,
+        entry, tier, total, flips, uncertain, made.splits, made.splits_reached,
+        raw_ulp, probability_ulp, len(alone), single_flips,
     )  # fmt: skip
+
+
+def _every(rows: Rows, count: int) -> Rows:
+    return rows[:: max(1, len(rows) // count)]
 
 
 def _certain(found: dict[str, npt.NDArray[Any]], count: int) -> npt.NDArray[np.bool_]:
@@ -144,8 +145,15 @@ def _certain(found: dict[str, npt.NDArray[Any]], count: int) -> npt.NDArray[np.b
     return np.asarray(found["margin"] > found["bound"], dtype=np.bool_)
 
 
-def _flips(original: Any, new: npt.NDArray[Any], certain: npt.NDArray[np.bool_]) -> int:
-    return int((np.asarray(original)[certain].astype(str) != new[certain].astype(str)).sum())
+def _flips(
+    one: Subject, rows: Rows, found: dict[str, npt.NDArray[Any]], certain: npt.NDArray[np.bool_]
+) -> int:
+    original = np.asarray(one.live.predict(rows))
+    if "label" in found:
+        return int((original[certain].astype(str) != found["label"][certain].astype(str)).sum())
+    apart = np.abs(original.astype(np.float64) - found["scores"].reshape(-1))
+    bound = found.get("bound")
+    return int((apart > (0.0 if bound is None else bound.reshape(-1))).sum())
 
 
 def _distance(original: npt.NDArray[Any], new: npt.NDArray[Any]) -> int:
@@ -154,23 +162,117 @@ def _distance(original: npt.NDArray[Any], new: npt.NDArray[Any]) -> int:
     return int(found.max(initial=0)) // (2**29 if original.dtype == np.float32 else 1)
 
 
+# The document -------------------------------------------------------------------------------------------------------
+
+_HEAD = (
+    "family", "tier", "models", "rows", "flips", "open", "splits", "reached", "one at a time", "flips",
+    "raw score", "probability",
+)  # fmt: skip
+
+
+def _largest(values: Iterable[int | None]) -> str:
+    known = [value for value in values if value is not None]
+    return str(max(known)) if known else "–"
+
+
+def _summary(name: str, lines: list[Line]) -> str:
+    tiers = sorted({entry.tier for entry in lines})
+    cells = [
+        name,
+        ", ".join(tiers),
+        *(
+            f"{number:,}"
+            for number in (
+                len(lines),
+                sum(entry.rows for entry in lines),
+                sum(entry.flips for entry in lines),
+                sum(entry.uncertain for entry in lines),
+                sum(entry.splits for entry in lines),
+                sum(entry.reached for entry in lines),
+                sum(entry.singles for entry in lines),
+                sum(entry.single_flips for entry in lines),
+            )
+        ),
+        _largest(entry.raw_ulp for entry in lines),
+        _largest(entry.probability_ulp for entry in lines),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _section(title: str, groups: dict[str, list[Line]]) -> list[str]:
+    every = [entry for group in groups.values() for entry in group]
+    return [
+        f"## {title}",
+        "",
+        f"| {' | '.join(_HEAD)} |",
+        f"|{'---|' * len(_HEAD)}",
+        *(_summary(name, group) for name, group in groups.items()),
+        _summary("**all**", every),
+        "",
+    ]
+
+
+def _grouped(lines: list[Line], key: str) -> dict[str, list[Line]]:
+    found: dict[str, list[Line]] = {}
+    for entry in lines:
+        found.setdefault(getattr(entry.entry, key), []).append(entry)
+    return found
+
+
+def render(lines: list[Line]) -> str:
+    """The document."""
+    libraries = ("scikit-learn", "lightgbm", "xgboost", "onnxruntime", "numpy")
+    parts = [
+        "<!-- SPDX-License-Identifier: Apache-2.0 -->",
+        "# Parity of the tree families",
+        "",
+        "Every family of trees, behind every scaler and imputer, with binary, {−1, 0, 1} and word labels. Written by",
+        "`python -m tests.converter.parity_table -o docs/parity.md`; do not edit.",
+        "",
+        f"Measured with {', '.join(f'{name} {version(name)}' for name in libraries)}.",
+        "",
+        "* Each model is trained on hourly EURUSD bars and compared with the original in the process that fitted it:",
+        "  on all bars, 10,000 random rows, rows on every split and one unit in the last place to each side, missing",
+        "  values where admitted, and corners ([proof.md](proof.md)).",
+        "* **flips**: labels that differ among the rows that the model vouches for; of a regressor, numbers that",
+        "  differ by more than the file says (by anything, where it states no bound). **open**: rows that it does",
+        "  not vouch for, on which a predictor abstains.",
+        "* **reached**: splits at which two neighbouring doubles were seen to part. The others are behind indicators",
+        "  of missing values, part missing values from the rest, ask for categories, or lie where zero is missing.",
+        "* **one at a time**: bars and split rows answered alone, and how many labels flipped among them.",
+        "* **raw score**, **probability**: largest distance in units in the last place (of float32 for XGBoost).",
+        "* `certified` is the tier where the label passes through an exponential (LightGBM, XGBoost), a logarithm",
+        "  (the prior of GradientBoosting, its start from a forest) or a power (IsolationForest).",
+        "",
+    ]
+    for kind in KINDS:
+        chosen = [entry for entry in lines if entry.entry.kind == kind]
+        if chosen:
+            parts += _section(f"{kind.capitalize()}s", _grouped(chosen, "family"))
+    parts += _section("By what stands in front", _grouped(lines, "front"))
+    parts += _section("By kind of label", _grouped(lines, "labels"))
+    return "\n".join(parts)
+
+
 def main() -> int:
-    """Print the table; 1 where a label flipped."""
-    flipped = 0
-    print(  # a command's answer
-        f"{'family':<26}{'labels':<8}{'in front':<18}{'tier':<11}{'rows':>7}{'flips':>6}{'open':>6}"
-        f"{'splits':>8}{'reached':>8}{'raw':>5}{'proba':>7}{'single':>7}"
-    )
-    for entry in models():
-        found = line(*entry)
-        flipped += found.flips + found.single_flips
-        raw = "-" if found.raw_ulp is None else found.raw_ulp
-        print(
-            f"{found.family:<26}{found.labels:<8}{found.front:<18}{found.tier:<11}{found.rows:>7}{found.flips:>6}"
-            f"{found.uncertain:>6}{found.splits:>8}{found.reached:>8}{raw:>5}{found.probability_ulp:>7}"
-            f"{found.single_flips:>7}"
-        )
-    return 1 if flipped else 0
+    """Make the models, write or print the table; 1 where a label flipped."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--only", default="", help="only families whose name contains this")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("-o", "--output", type=Path, help="write the document here")
+    arguments = parser.parse_args()
+    chosen = [entry for entry in entries() if arguments.only in entry.family]
+    found: list[Line] = []
+    with get_context("spawn").Pool(arguments.processes) as pool:
+        for number, made in enumerate(pool.imap(line, chosen, chunksize=5), 1):
+            found.append(made)
+            if arguments.output is None or made.flips or made.single_flips:
+                print(made)  # a command's answer
+            elif number % 50 == 0:
+                print(f"{number} of {len(chosen)}", file=sys.stderr)
+    if arguments.output is not None:
+        arguments.output.write_text(render(found), encoding="utf-8")
+    return 1 if any(entry.flips or entry.single_flips for entry in found) else 0
 
 
 if __name__ == "__main__":
