@@ -13,11 +13,13 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lightgbm import LGBMRegressor
 from sklearn.ensemble import (
     AdaBoostClassifier,
     BaggingClassifier,
     ExtraTreesClassifier,
     GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
     RandomForestClassifier,
     StackingClassifier,
     VotingClassifier,
@@ -125,6 +127,34 @@ def test_each_split_has_its_row_and_one_ulp_to_each_side() -> None:
         column = int(changed[0])
         assert second[column] == np.nextafter(first[column], np.inf)
         assert third[column] == np.nextafter(first[column], -np.inf)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_rows_of_categorical_trees_visit_both_sides_of_every_split(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    X = np.column_stack([rng.integers(0, 9, 900) * 3.0, rng.normal(size=900), rng.integers(0, 40, 900)])
+    y = np.isin(X[:, 0], [0, 9, 12]) * 2.0 + (X[:, 2] % 3 == 0) * X[:, 1] + rng.normal(size=900) * 0.1
+    live = LGBMRegressor(
+        n_estimators=1, num_leaves=24, min_data_per_group=5, verbose=-1, n_jobs=1, random_state=seed
+    ).fit(X, y, categorical_feature=[0, 2])
+    one = subject_of("categorical tree", live, X)
+    made = _made(one)
+    leaves = live.predict(_rows(made), pred_leaf=True).reshape(-1)
+    assert "cat_threshold" in live.booster_.model_to_string()
+    assert made.splits_reached == made.splits == 23
+    assert set(leaves) == set(range(24))
+
+
+def test_rows_of_encoded_categories_hold_the_values_of_the_input() -> None:
+    rng = np.random.default_rng(3)
+    X = np.column_stack([rng.normal(size=600), rng.integers(0, 7, 600) * 10.0 - 20.0])
+    y = np.isin(X[:, 1], [-20.0, 10.0, 40.0]).astype(int)
+    live = HistGradientBoostingClassifier(max_iter=3, categorical_features=[1]).fit(X, y)
+    made = _made(subject_of("encoded", live, X))
+    known = set(live._preprocessor.named_transformers_["encoder"].categories_[0])
+    assert set(_rows(made)[:, 1]) <= known
+    assert made.splits_reached == made.splits > 0
+    assert np.isin(_rows(made, "random")[:, 1], sorted(known)).mean() > 0.9
 
 
 def test_the_original_itself_answers_differently_next_to_the_split_of_a_stump() -> None:

@@ -18,7 +18,15 @@ from ..errors import ParityError
 from ..pickles.graph import Record, Value
 from .source import SourceTree
 
-__all__ = ["lightgbm_text", "lightgbm_trees", "read_ubjson", "xgboost_model", "xgboost_trees"]
+__all__ = [
+    "lightgbm_category_sets",
+    "lightgbm_text",
+    "lightgbm_trees",
+    "read_ubjson",
+    "xgboost_category_sets",
+    "xgboost_model",
+    "xgboost_trees",
+]
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"] | npt.NDArray[np.generic]
 
@@ -71,6 +79,7 @@ def lightgbm_trees(estimator: Record) -> list[SourceTree]:
             kind = np.array(section["decision_type"].split(), dtype=np.int64)
             left = np.array(section["left_child"].split(), dtype=np.int64)
             right = np.array(section["right_child"].split(), dtype=np.int64)
+            sets = lightgbm_category_sets(section, kind, threshold)
         except (KeyError, ValueError) as error:
             raise _unreadable("LightGBM model text") from error
         if not all(array.shape == (inner,) for array in (feature, threshold, kind, left, right)):
@@ -86,9 +95,35 @@ def lightgbm_trees(estimator: Record) -> list[SourceTree]:
                 comparison="<=",
                 single=False,
                 zero_left=np.concatenate([_zero_left(kind), np.full(leaves, -1, dtype=np.int8)]),
+                sets=sets,
             )
         )
     return trees
+
+
+def lightgbm_category_sets(
+    section: Mapping[str, str], decision: npt.NDArray[np.int64], threshold: npt.NDArray[np.float64]
+) -> dict[int, frozenset[float]]:
+    """The categories that go left at each categorical node of a tree: bit c of the words that belong to it.
+
+    Raises:
+        KeyError, ValueError: where the section does not hold them.
+    """
+    nodes = np.flatnonzero(decision & 1).tolist()
+    if not nodes:
+        return {}
+    bounds = [int(part) for part in section["cat_boundaries"].split()]
+    words = [int(part) for part in section["cat_threshold"].split()]
+    found = {}
+    for node in nodes:
+        place = int(threshold[node])
+        if place != threshold[node] or not 0 <= place < len(bounds) - 1 or bounds[-1] != len(words):
+            raise ValueError("cat_boundaries do not give the words of each categorical split")
+        bits = 0
+        for word in reversed(words[bounds[place] : bounds[place + 1]]):
+            bits = bits << 32 | word
+        found[node] = frozenset(float(bit) for bit in range(bits.bit_length()) if bits >> bit & 1)
+    return found
 
 
 def _zero_left(kind: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
@@ -148,21 +183,44 @@ def xgboost_trees(estimator: Record) -> list[SourceTree]:
         raise _unreadable("XGBoost trees")
     trees = []
     for tree in entries:
-        left = np.asarray(_at(tree, "left_children"), dtype=np.int64)
+        left, right = (np.array(_at(tree, f"{side}_children"), dtype=np.int64) for side in ("left", "right"))
         split_type = np.asarray(_at(tree, "split_type"), dtype=np.int64)
         condition = np.asarray(_at(tree, "split_conditions"), dtype=np.float32).astype(np.float64)
+        sets = xgboost_category_sets(tree) if split_type.any() else {}
+        chosen = sorted(sets)
+        left[chosen], right[chosen] = right[chosen], left[chosen]  # its members go right
         trees.append(
             SourceTree(
                 feature=np.asarray(_at(tree, "split_indices"), dtype=np.int64),
                 threshold=np.where(split_type == 1, np.nan, condition) if split_type.size else condition,
                 left=left,
-                right=np.asarray(_at(tree, "right_children"), dtype=np.int64),
+                right=right,
                 is_leaf=left < 0,
                 comparison="<",
                 single=True,
+                sets=sets,
             )
         )
     return trees
+
+
+def xgboost_category_sets(tree: Json) -> dict[int, frozenset[float]]:
+    """The categories of each categorical node of a tree; what is among them goes right.
+
+    Raises:
+        ParityError: DP710 where the tree does not hold them.
+    """
+    try:
+        listed, nodes, starts, sizes = (
+            np.asarray(_at(tree, name), dtype=np.float64).astype(np.int64)
+            for name in ("categories", "categories_nodes", "categories_segments", "categories_sizes")
+        )
+        return {
+            int(node): frozenset(listed[start : start + size].astype(np.float64).tolist())
+            for node, start, size in zip(nodes, starts, sizes, strict=True)
+        }
+    except (TypeError, ValueError) as error:
+        raise _unreadable("XGBoost model, categories") from error
 
 
 def _at(value: Json, key: str) -> Json:

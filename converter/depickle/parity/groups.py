@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ..pickles.graph import Array, ListNode, Record, TupleNode
+from .expected.categories import encoder_categories
 from .preambles import after
-from .source import Preamble, SourceTree
+from .source import FloatArray, Preamble, SourceTree
 from .trees import read_trees
 
 __all__ = ["TreeGroup", "tree_groups"]
@@ -36,6 +37,8 @@ class TreeGroup:
     trees: tuple[SourceTree, ...]
     preamble: Preamble | None
     """None where nothing is known of the columns."""
+    categories: Mapping[int, FloatArray] = field(default_factory=dict)
+    """For each column that is compared with sets of categories, values to choose from, increasing."""
 
 
 def tree_groups(estimator: Record, columns: int) -> tuple[TreeGroup, ...]:
@@ -52,7 +55,7 @@ def _groups(record: Record, preamble: Preamble | None, depth: int) -> Iterator[T
         return
     trees = read_trees(record)
     if trees is not None:
-        yield TreeGroup(trees, None if preamble is None else _flushed(record, preamble, trees))
+        yield _group(record, preamble, trees)
         start = record.get("init_")
         if isinstance(start, Record):  # boosting that goes on from a model
             yield from _groups(start, preamble, depth + 1)
@@ -111,19 +114,56 @@ K_ZERO_THRESHOLD = float(np.float32(1e-35))
 """LightGBM sets what is no larger to 0 before its trees see it (include/LightGBM/meta.h)."""
 
 
-def _encoded(record: Record, preamble: Preamble) -> Preamble:
-    """Numbers of categories come first, of which no split is a threshold; then the other columns."""
-    value = record.get("is_categorical_")
-    mask = np.asarray(value.to_numpy(), dtype=np.bool_) if isinstance(value, Array) else np.empty(0, np.bool_)
-    if mask.shape != (preamble.columns,):
-        return preamble
-    return Preamble.beside([Preamble.unknown(int(mask.sum())), preamble.select(np.flatnonzero(~mask))])
-
-
-def _flushed(record: Record, preamble: Preamble, trees: tuple[SourceTree, ...]) -> Preamble | None:
-    if record.name.startswith("HistGradientBoosting") and isinstance(record.get("is_categorical_"), Array):
-        preamble = _encoded(record, preamble)
+def _group(record: Record, preamble: Preamble | None, trees: tuple[SourceTree, ...]) -> TreeGroup:
+    """The trees with what they compare: categories by the values that a row holds."""
+    if preamble is None:
+        return TreeGroup(trees, None)
+    known: dict[int, FloatArray] = {}
+    if record.name.startswith("HistGradientBoosting") and isinstance(record.get("_preprocessor"), Record):
+        encoded = encoder_categories(record)
+        known = {place: values for place, (_, values) in enumerate(encoded)}
+        trees = tuple(_decoded(tree, known) for tree in trees)
+        chosen = [column for column, _ in encoded]
+        if max(chosen) >= preamble.columns:
+            return TreeGroup(trees, None)
+        preamble = preamble.select(chosen + [at for at in range(preamble.columns) if at not in chosen])
     widest = max((int(tree.feature.max(initial=-1)) for tree in trees), default=-1)
     if widest >= preamble.columns:
-        return None
-    return preamble.then("flush", K_ZERO_THRESHOLD) if record.name.startswith("LGBM") else preamble
+        return TreeGroup(trees, None)
+    if record.name.startswith("LGBM"):
+        preamble = preamble.then("flush", K_ZERO_THRESHOLD)
+    known = known or _asked_for(trees)
+    return TreeGroup(
+        trees, preamble, {column: known[column] for column in known if _passes(preamble, column, known)}
+    )
+
+
+def _decoded(tree: SourceTree, known: Mapping[int, FloatArray]) -> SourceTree:
+    """The sets of a tree as values instead of their numbers."""
+    sets = {
+        node: frozenset(
+            float(known[int(tree.feature[node])][int(number)])
+            for number in numbers
+            if number < len(known[int(tree.feature[node])])
+        )
+        for node, numbers in tree.sets.items()
+    }
+    return replace(tree, sets=sets)
+
+
+def _asked_for(trees: tuple[SourceTree, ...]) -> dict[int, FloatArray]:
+    """For each categorical column the values in its sets, and one that is in none."""
+    found: dict[int, set[float]] = {}
+    for tree in trees:
+        for node, members in tree.sets.items():
+            found.setdefault(int(tree.feature[node]), set()).update(members)
+    return {
+        column: np.array(sorted(values | {max(values, default=0.0) + 1.0}))
+        for column, values in sorted(found.items())
+    }
+
+
+def _passes(preamble: Preamble, column: int, known: Mapping[int, FloatArray]) -> bool:
+    """Whether a category of the input arrives as it is."""
+    values = known[column]
+    return bool((preamble.forward(np.full(values.shape, column), values) == values).all())

@@ -51,6 +51,7 @@ def make_rows(
     random[: RANDOM_ROWS // 10] = center + 30 * spread * generator.standard_normal(
         (RANDOM_ROWS // 10, features)
     )
+    _draw_categories(groups, random, generator)
     limit = max_abs if max_abs is not None else np.finfo(np.float64).max / 4
     random = np.clip(random, -limit, limit)
     sets = [NamedRows("random", random)]
@@ -67,6 +68,19 @@ def make_rows(
         sets.append(NamedRows("missing", missing))
     sets.append(NamedRows("corners", _corners(center, spread, limit)))
     return MadeRows(sets=tuple(sets), splits=on_splits.splits, splits_reached=on_splits.reached)
+
+
+UNKNOWN_SHARE = 0.05
+"""Rows of the random set that hold another number than a category, in a column of categories."""
+
+
+def _draw_categories(groups: tuple[TreeGroup, ...], rows: FloatArray, generator: np.random.Generator) -> None:
+    """Put categories into the columns that are compared with sets of them."""
+    for group in groups:
+        for column, values in group.categories.items():
+            at = np.flatnonzero(generator.random(len(rows)) >= UNKNOWN_SHARE)
+            if group.preamble is not None:
+                rows[at, group.preamble.source[column]] = generator.choice(values, at.size)
 
 
 def _corners(center: FloatArray, spread: FloatArray, limit: float) -> FloatArray:

@@ -7,7 +7,7 @@ and the proof that walks both models, must not repeat a mistake of the conversio
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -41,6 +41,8 @@ class SourceTree:
     """True where the input is rounded to float32 before it is compared."""
     zero_left: npt.NDArray[np.int8] | None = None
     """Where zero counts as missing: 1 if it then goes left, 0 if right, -1 at nodes where it is a number."""
+    sets: Mapping[int, frozenset[float]] = field(default_factory=dict)
+    """The categories that go left, per categorical node; its threshold is NaN."""
 
 
 @dataclass(frozen=True, eq=False)

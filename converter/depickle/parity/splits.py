@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from .category_paths import CategoryPaths
 from .groups import TreeGroup
 from .source import UNKNOWN, FloatArray, IntArray, Preamble, SourceTree
 
@@ -107,6 +108,11 @@ class _Nodes:
             [np.full(len(t.left), -1, np.int8) if t.zero_left is None else t.zero_left for t in trees]
         )
         self.root = offset
+        self.sets = {
+            int(start[number]) + node: members
+            for number, tree in enumerate(trees)
+            for node, members in tree.sets.items()
+        }
         inner = np.flatnonzero(~self.leaf)
         self.inner = inner[self._reachable(start[:-1])[inner]]
         self.parent = np.full(len(self.left), -1, dtype=np.int64)
@@ -147,10 +153,11 @@ def rows_on_splits(
         seen += len(nodes.inner)
         if group.preamble is None or not chosen.size:
             continue
-        step = max(1, CHUNK // base.shape[1])
+        paths = CategoryPaths(group.categories, nodes.feature, nodes.sets)
+        step = max(1, CHUNK // (base.shape[1] + paths.width))
         for start in range(0, chosen.size, step):
             block = chosen[start : start + step]
-            made, count = _placed(nodes, group, group.preamble, block, base, max_abs)
+            made, count = _placed(nodes, group, group.preamble, paths, block, base, max_abs)
             rows.append(made)
             reached += count
     stacked = np.concatenate(rows) if rows else np.empty((0, base.shape[1]))
@@ -158,12 +165,19 @@ def rows_on_splits(
 
 
 def _placed(
-    nodes: _Nodes, group: TreeGroup, preamble: Preamble, chosen: IntArray, base: FloatArray, max_abs: float
+    nodes: _Nodes,
+    group: TreeGroup,
+    preamble: Preamble,
+    paths: CategoryPaths,
+    chosen: IntArray,
+    base: FloatArray,
+    max_abs: float,
 ) -> tuple[FloatArray, int]:
     """The rows of some splits, and how many of these splits they reach."""
     edges = _edges_on_paths(nodes, group, preamble, chosen)
     low = np.full((chosen.size, base.shape[1]), -np.inf)
     high = np.full((chosen.size, base.shape[1]), np.inf)
+    allowed = paths.everything(chosen.size)
     node = chosen
     while True:
         parent = nodes.parent[node]
@@ -177,21 +191,39 @@ def _placed(
         below, above = edges.below[up], np.nextafter(edges.below[up], np.inf)
         high[at, column] = np.where(low_side, np.minimum(high[at, column], below), high[at, column])
         low[at, column] = np.where(low_side, low[at, column], np.maximum(low[at, column], above))
+        paths.narrow(
+            allowed,
+            at=np.flatnonzero(going),
+            nodes=parent[going],
+            left=nodes.left[parent[going]] == node[going],
+        )
         node = np.where(going, parent, node)
     edge = edges.below[chosen]
-    usable = np.flatnonzero(~np.isnan(edge) & (low <= high).all(axis=1))
+    by_set = paths.knows(chosen)
+    usable = np.flatnonzero(
+        (~np.isnan(edge) | by_set) & (low <= high).all(axis=1) & paths.possible(allowed, chosen.size)
+    )
     place = np.arange(usable.size)
     column = preamble.source[nodes.feature[chosen[usable]]]
     template = np.clip(base[usable % base.shape[0]], low[usable], high[usable])
+    for feature, values in paths.choose(allowed, usable).items():
+        template[:, preamble.source[feature]] = values
+    beside = np.nextafter(edge[usable], np.inf), np.nextafter(edge[usable], -np.inf)
+    member, other = paths.sides(allowed, chosen, usable)
     found: list[FloatArray] = []
     arrived: list[npt.NDArray[np.bool_]] = []
     went_left: list[npt.NDArray[np.bool_]] = []
-    for value in (edge[usable], np.nextafter(edge[usable], np.inf), np.nextafter(edge[usable], -np.inf)):
+    for number, category in (
+        (edge[usable], member),
+        (beside[0], other),
+        (beside[1], np.full(usable.size, np.nan)),
+    ):
         made = template.copy()
+        value = np.where(by_set[usable], category, number)
         made[place, column] = value
-        inside = (value >= low[usable, column]) & (value <= high[usable, column])
-        inside &= (np.abs(made) <= max_abs).all(axis=1)
-        there, left = _walked(nodes, group.trees[0], preamble, made, chosen[usable])
+        inside = by_set[usable] | ((value >= low[usable, column]) & (value <= high[usable, column]))
+        inside &= (np.abs(made) <= max_abs).all(axis=1)  # not so where there is no such category
+        there, left = _walked(nodes, group.trees[0], preamble, paths, made, chosen[usable])
         arrived.append(inside & there)
         went_left.append(left)
         found.append(made[inside])
@@ -224,7 +256,12 @@ def _edges_on_paths(nodes: _Nodes, group: TreeGroup, preamble: Preamble, chosen:
 
 
 def _walked(
-    nodes: _Nodes, tree: SourceTree, preamble: Preamble, rows: FloatArray, target: IntArray
+    nodes: _Nodes,
+    tree: SourceTree,
+    preamble: Preamble,
+    paths: CategoryPaths,
+    rows: FloatArray,
+    target: IntArray,
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Which rows arrive at their target by the original's own comparisons, and which then go left."""
     node = nodes.root[target].copy()
@@ -232,21 +269,30 @@ def _walked(
     walking = node != target
     while walking.any():
         at = np.flatnonzero(walking)
-        stuck = nodes.leaf[node[at]] | np.isnan(nodes.threshold[node[at]])  # a leaf, or a set of categories
+        stuck = nodes.leaf[node[at]] | (np.isnan(nodes.threshold[node[at]]) & ~paths.knows(node[at]))
         stuck |= preamble.source[nodes.feature[node[at]]] == UNKNOWN
         walking[at[stuck]] = False
         at = at[~stuck]
-        left = _branch(nodes, tree, preamble, rows, place[at], node[at])
+        left = _branch(nodes, tree, preamble, paths, rows, place[at], node[at])
         node[at] = np.where(left, nodes.left[node[at]], nodes.right[node[at]])
         walking[at] = node[at] != target[at]
-    return node == target, _branch(nodes, tree, preamble, rows, place, target)
+    return node == target, _branch(nodes, tree, preamble, paths, rows, place, target)
 
 
 def _branch(
-    nodes: _Nodes, tree: SourceTree, preamble: Preamble, rows: FloatArray, place: IntArray, node: IntArray
+    nodes: _Nodes,
+    tree: SourceTree,
+    preamble: Preamble,
+    paths: CategoryPaths,
+    rows: FloatArray,
+    place: IntArray,
+    node: IntArray,
 ) -> npt.NDArray[np.bool_]:
     feature = nodes.feature[node]
     value = preamble.forward(feature, rows[place, preamble.source[feature]])
     left = _goes_left(value, nodes.threshold[node], tree.comparison, single=tree.single)
     missing = nodes.zero_left[node]
-    return np.where((value == 0.0) & (missing >= 0), missing == 1, left)
+    left = np.where((value == 0.0) & (missing >= 0), missing == 1, left)
+    by_set = np.flatnonzero(paths.knows(node))
+    left[by_set] = paths.holds(node[by_set], value[by_set])
+    return left

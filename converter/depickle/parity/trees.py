@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ..errors import ParityError
 from ..pickles.graph import Array, ListNode, Record
 from .boosters import lightgbm_trees, xgboost_trees
+from .expected.categories import sets_of
 from .source import SourceTree, members
 
 __all__ = ["read_trees"]
@@ -81,6 +82,7 @@ def _histogram(estimator: Record) -> list[SourceTree]:
                     is_leaf=np.asarray(table["is_leaf"], dtype=np.bool_),
                     comparison="<=",
                     single=False,
+                    sets=sets_of(predictor, table, int(table["feature_idx"].max(initial=0)) + 1),
                 )
             )
     return trees

@@ -16,7 +16,7 @@ from ..walk import Expected
 from .reading import array, integer, items, record, unreadable
 from .vocabulary import apply, columns, constant, scalar
 
-__all__ = ["encoded_rows", "sets_of"]
+__all__ = ["encoded_rows", "encoder_categories", "sets_of"]
 
 
 def encoded_rows(owner: Record, rows: Expected) -> tuple[Expected, int]:
@@ -25,20 +25,30 @@ def encoded_rows(owner: Record, rows: Expected) -> tuple[Expected, int]:
         if isinstance(owner.get("_preprocessor"), Record):
             raise unreadable(owner, "_preprocessor", "no encoder without categorical columns")
         return rows, 0
-    raw = array(owner, "is_categorical_")
-    mask = np.asarray(raw, dtype=np.bool_)
-    if raw.dtype != np.bool_ or mask.shape != (integer(owner, "n_features_in_"),):
-        raise unreadable(owner, "is_categorical_", "a boolean for each column")
-    encoder, rest = _split(record(owner, "_preprocessor"), mask)
-    found = [
-        _numbers(encoder, place, rows, column) for place, column in enumerate(np.flatnonzero(mask).tolist())
-    ]
+    encoder, chosen, rest = _parts(owner)
+    found = [_numbers(encoder, place, rows, column) for place, column in enumerate(chosen)]
     if len(items(encoder, "categories_")) != len(found) or not found:
         raise unreadable(encoder, "categories_", "a list for each categorical column")
     sets = len(found)
     if rest:
         found.append(columns(rows, rest))
     return (found[0] if len(found) == 1 else apply("Concat", *found, axis=1)), sets
+
+
+def encoder_categories(owner: Record) -> list[tuple[int, npt.NDArray[np.float64]]]:
+    """Each categorical column of the input, with the value that each number stands for."""
+    encoder, chosen, _ = _parts(owner)
+    return [(column, _known(encoder, place)) for place, column in enumerate(chosen)]
+
+
+def _parts(owner: Record) -> tuple[Record, list[int], list[int]]:
+    """The encoder, the columns that it sees, and the others."""
+    raw = array(owner, "is_categorical_")
+    mask = np.asarray(raw, dtype=np.bool_)
+    if raw.dtype != np.bool_ or mask.shape != (integer(owner, "n_features_in_"),):
+        raise unreadable(owner, "is_categorical_", "a boolean for each column")
+    encoder, rest = _split(record(owner, "_preprocessor"), mask)
+    return encoder, np.flatnonzero(mask).tolist(), rest
 
 
 def _split(transformer: Record, mask: npt.NDArray[np.bool_]) -> tuple[Record, list[int]]:
@@ -82,8 +92,8 @@ def _passes(step: Value) -> bool:
     return isinstance(wrapped, GlobalRef) and wrapped.name == "check_array"
 
 
-def _numbers(encoder: Record, place: int, rows: Expected, column: int) -> Expected:
-    """``searchsorted`` of a known category; NaN for any other value."""
+def _known(encoder: Record, place: int) -> npt.NDArray[np.float64]:
+    """The categories of a column but for the missing value, which comes last."""
     entries = items(encoder, "categories_")
     value = entries[place] if place < len(entries) else None
     if not isinstance(value, Array) or value.is_object:
@@ -92,6 +102,12 @@ def _numbers(encoder: Record, place: int, rows: Expected, column: int) -> Expect
     known = known[~np.isnan(known)]
     if not known.size or bool((known[1:] <= known[:-1]).any()):
         raise unreadable(encoder, "categories_", "increasing numbers")
+    return known
+
+
+def _numbers(encoder: Record, place: int, rows: Expected, column: int) -> Expected:
+    """``searchsorted`` of a known category; NaN for any other value."""
+    known = _known(encoder, place)
     hit = apply("Equal", columns(rows, [column]), constant(known))
     number = apply("Where", hit, constant(np.arange(known.size)), scalar(-1.0))
     number = apply("ReduceMax", number, constant([1], np.int64), keepdims=1)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...pickles.graph import DictNode, Record, plain
-from ..boosters import lightgbm_sections, lightgbm_text
+from ..boosters import lightgbm_category_sets, lightgbm_sections, lightgbm_text
 from ..walk import MODE_LESS_OR_EQUAL, Expected, ExpectedTree
 from .answers import (
     DOUBLE_STEPS,
@@ -237,7 +237,7 @@ def _tree(owner: Record, section: dict[str, str], target: int, kinds: _Kinds) ->
             for name in ("split_feature", "decision_type", "left_child", "right_child")
         )
         threshold = np.array(section["threshold"].split(), dtype=np.float64)
-        members = _members(owner, section, threshold, decision)
+        members = lightgbm_category_sets(section, decision, threshold)
     except (KeyError, ValueError) as error:
         raise unreadable(owner, "_handle", "a model text") from error
     if any(part.shape != (leaves - 1,) for part in (feature, decision, left, right, threshold)):
@@ -276,27 +276,3 @@ def _missing_left(
     zero_goes_left = threshold >= 0.0
     found = np.where(missing_type == _NONE, zero_goes_left, default_left)
     return np.where(categorical, False, found)  # CategoricalDecision sends NaN right
-
-
-def _members(
-    owner: Record,
-    section: dict[str, str],
-    threshold: npt.NDArray[np.float64],
-    decision: npt.NDArray[np.int64],
-) -> dict[int, frozenset[float]]:
-    """The categories that go left: bit c of the words that belong to the node."""
-    nodes = np.flatnonzero(decision & _CATEGORICAL).tolist()
-    if not nodes:
-        return {}
-    bounds = [int(part) for part in section["cat_boundaries"].split()]
-    words = [int(part) for part in section["cat_threshold"].split()]
-    found = {}
-    for node in nodes:
-        place = int(threshold[node])
-        if place != threshold[node] or not 0 <= place < len(bounds) - 1 or bounds[-1] != len(words):
-            raise unreadable(owner, "cat_boundaries", "the words of each categorical split")
-        bits = 0
-        for word in reversed(words[bounds[place] : bounds[place + 1]]):
-            bits = bits << 32 | word
-        found[node] = frozenset(float(bit) for bit in range(bits.bit_length()) if bits >> bit & 1)
-    return found

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...pickles.graph import Record, plain
-from ..boosters import Json, xgboost_model
+from ..boosters import Json, xgboost_category_sets, xgboost_model
 from ..walk import MODE_LESS, Expected, ExpectedTree
 from .answers import (
     SINGLE_STEPS,
@@ -224,10 +224,7 @@ def _tree(entry: Json, target: int) -> ExpectedTree:
     default = _numbers(entry, "default_left") != 0
     members = {}
     if "split_type" in entry and bool(_numbers(entry, "split_type").any()):
-        listed = _numbers(entry, "categories")
-        fields = ("categories_nodes", "categories_segments", "categories_sizes")
-        for node, first, size in zip(*(_numbers(entry, name).astype(int) for name in fields), strict=True):
-            members[int(node)] = frozenset(listed[first : first + size].tolist())
+        members = xgboost_category_sets(entry)
         if sorted(members) != np.flatnonzero(_numbers(entry, "split_type")).tolist():
             raise unreadable("XGBoost model", "categories_nodes", "the categorical splits")
         chosen = sorted(members)
