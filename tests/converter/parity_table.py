@@ -70,6 +70,7 @@ class Line:
     reached: int
     raw_ulp: int | None
     probability_ulp: int | None
+    probability_steps: int | None
     singles: int
     single_flips: int
 
@@ -111,6 +112,7 @@ def _line(entry: Entry, one: Subject) -> Line:
     flips = uncertain = total = 0
     raw_ulp: int | None = None
     probability_ulp: int | None = None
+    probability_steps: int | None = None
     for rows in sets.values():
         found = answers(session, rows)
         certain = _certain(found, len(rows))
@@ -121,8 +123,9 @@ def _line(entry: Entry, one: Subject) -> Line:
         if raw is not None and "scores" in found:
             raw_ulp = max(raw_ulp or 0, _distance(raw, found["scores"]))
         if "probabilities" in found:
-            distance = _distance(one.live.predict_proba(rows), found["probabilities"])
-            probability_ulp = max(probability_ulp or 0, distance)
+            original = one.live.predict_proba(rows)
+            probability_ulp = max(probability_ulp or 0, _distance(original, found["probabilities"]))
+            probability_steps = max(probability_steps or 0, _steps(original, found["probabilities"]))
     alone = np.concatenate([_every(sets[name], SINGLES // 2) for name in ("bars", "splits") if name in sets])
     single_flips = 0
     for row in alone:
@@ -131,7 +134,7 @@ def _line(entry: Entry, one: Subject) -> Line:
     tier = one.typed.ceiling if one.prove() is not None else "sampled"
     return Line(
         entry, tier, total, flips, uncertain, made.splits, made.splits_reached,
-        raw_ulp, probability_ulp, len(alone), single_flips,
+        raw_ulp, probability_ulp, probability_steps, len(alone), single_flips,
     )  # fmt: skip
 
 
@@ -162,11 +165,18 @@ def _distance(original: npt.NDArray[Any], new: npt.NDArray[Any]) -> int:
     return int(found.max(initial=0)) // (2**29 if original.dtype == np.float32 else 1)
 
 
+def _steps(original: npt.NDArray[Any], new: npt.NDArray[Any]) -> int:
+    """The largest difference in units in the last place of 1, rounded up."""
+    unit = 2.0**-23 if original.dtype == np.float32 else 2.0**-52
+    apart = np.abs(np.asarray(original, dtype=np.float64) - np.asarray(new, dtype=np.float64))
+    return int(np.ceil(np.nanmax(apart, initial=0.0) / unit))
+
+
 # The document -------------------------------------------------------------------------------------------------------
 
 _HEAD = (
     "family", "tier", "models", "rows", "flips", "open", "splits", "reached", "one at a time", "flips",
-    "raw score", "probability",
+    "raw score", "probability", "of 1",
 )  # fmt: skip
 
 
@@ -195,6 +205,7 @@ def _summary(name: str, lines: list[Line]) -> str:
         ),
         _largest(entry.raw_ulp for entry in lines),
         _largest(entry.probability_ulp for entry in lines),
+        _largest(entry.probability_steps for entry in lines),
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -238,9 +249,11 @@ def render(lines: list[Line]) -> str:
         "  differ by more than the file says (by anything, where it states no bound). **open**: rows that it does",
         "  not vouch for, on which a predictor abstains.",
         "* **reached**: splits at which two neighbouring doubles were seen to part. The others are behind indicators",
-        "  of missing values, part missing values from the rest, ask for categories, or lie where zero is missing.",
+        "  of missing values, part missing values from the rest, or lie where zero is missing; of models with more",
+        "  than 8,000 splits every n-th is tried.",
         "* **one at a time**: bars and split rows answered alone, and how many labels flipped among them.",
-        "* **raw score**, **probability**: largest distance in units in the last place (of float32 for XGBoost).",
+        "* **raw score**, **probability**: largest distance in units in the last place (of float32 for XGBoost),",
+        "  which are the smaller the nearer a number is to 0; **of 1**: that of probabilities in those of 1.",
         "* `certified` is the tier where the label passes through an exponential (LightGBM, XGBoost), a logarithm",
         "  (the prior of GradientBoosting, its start from a forest) or a power (IsolationForest).",
         "",
