@@ -119,10 +119,9 @@ def test_a_linear_model_behind_a_polynomial_is_certified() -> None:
     assert outcome.certified > 0.99
 
 
-@pytest.mark.parametrize("function", [np.log1p, np.exp, np.tanh])
-def test_functions_whose_last_bit_is_not_defined_are_refused_in_front_of_trees(function: Any) -> None:
+def test_functions_that_may_leave_the_float32_range_are_refused_in_front_of_trees_that_round_to_it() -> None:
     X, y = make_data((0, 1))
-    live = make_pipeline(FunctionTransformer(function), DecisionTreeClassifier()).fit(np.abs(X) % 8, y)
+    live = make_pipeline(FunctionTransformer(np.exp), DecisionTreeClassifier()).fit(np.abs(X) % 8, y)
     with pytest.raises(UnsupportedModelError) as refusal:
         read(live)
     assert refusal.value.code == "DP603"

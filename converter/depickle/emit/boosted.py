@@ -14,13 +14,13 @@ from .interface import Heads
 from .links import distinct_gap, gap, join_columns, label_index, probabilities
 from .spread import EXP_SPREAD, SINGLE_SPREAD, UNKNOWN, as_bound
 
-__all__ = ["emit_boosted", "emit_decision"]
+__all__ = ["emit_boosted", "emit_decision", "narrowed"]
 
 
 def emit_boosted(graph: Graph, x: str, model: Boosted) -> Heads:
     """`model` on `x` [N, F] of float64."""
     element: Element = model.precision
-    x = _inputs(graph, x, model, element)
+    x = _inputs(graph, x, model)
     if model.floored:
         x = graph.add("Where", _mask(graph, model.floored, model.columns), graph.add("Floor", x), x)
     if model.weights is not None:
@@ -69,19 +69,32 @@ def _dense_sums(graph: Graph, x: str, model: Boosted, weights: FloatArray, eleme
     return join_columns(graph, sums)
 
 
-def _inputs(graph: Graph, x: str, model: Boosted, element: Element) -> str:
-    if model.zero_below is not None:
-        small = graph.add("LessOrEqual", graph.add("Abs", x), graph.scalar(model.zero_below))
-        x = graph.add("Where", small, graph.scalar(0.0), x)
+def _inputs(graph: Graph, x: str, model: Boosted) -> str:
+    x = _flushed(graph, x, model)
     if model.truncate:
         x = _truncated(graph, x, model)
     if model.zero_is_missing:
         x = _zero_as_missing(graph, x, model)
-    if model.single:
-        x = graph.cast(x, "float32")
-        if element == "float64":
-            x = graph.cast(x, "float64")
-    return x
+    return _rounded(graph, x, model)
+
+
+def narrowed(graph: Graph, x: str, model: Boosted) -> str:
+    """`x` as the trees of `model` compare it, in columns without categories and without zeros that are missing."""
+    return _rounded(graph, _flushed(graph, x, model), model)
+
+
+def _flushed(graph: Graph, x: str, model: Boosted) -> str:
+    if model.zero_below is None:
+        return x
+    small = graph.add("LessOrEqual", graph.add("Abs", x), graph.scalar(model.zero_below))
+    return graph.add("Where", small, graph.scalar(0.0), x)
+
+
+def _rounded(graph: Graph, x: str, model: Boosted) -> str:
+    if not model.single:
+        return x
+    x = graph.cast(x, "float32")
+    return graph.cast(x, "float64") if model.precision == "float64" else x
 
 
 def _truncated(graph: Graph, x: str, model: Boosted) -> str:

@@ -15,12 +15,15 @@ from functools import reduce
 
 import numpy as np
 
-from ..models.dense_types import Affine, Binarize, Categories, Digitize, Function
+from ..models.certainty import Doubt, doubt_after, keeps_missing, touched
+from ..models.dense_types import Affine, Binarize, Categories, Digitize, Function, Normalize, Power
 from ..models.types import (
     Apply,
     Branches,
     Clip,
     Divide,
+    Encode,
+    Impute,
     Multiply,
     Select,
     Shift,
@@ -31,16 +34,17 @@ from .graph import Graph
 from .interface import Heads
 from .linear import dot_product_gamma
 from .links import join_columns, last_axis
+from .powers import emit_normalized, emit_powers
 from .preamble import emit_transforms
-from .spread import CARRIED, LEAST, Spread
+from .spread import CARRIED, FUNCTION_STEPS, LEAST, Spread
 
-__all__ = ["Rows", "emit_affine", "emit_steps", "held_back"]
+__all__ = ["Rows", "all_flags", "emit_affine", "emit_steps", "held_back"]
 
 ROUNDED = 2.0**-51
 """One rounding of y on each side, and |y| itself off by its error: at most 4u|y|."""
 
-FUNCTION_STEPS = 2.0**-46
-"""exp, log and tanh of numpy and of onnxruntime err by less than 8 units in the last place each: 16 times that."""
+_EXACT_AT_ONE = ("log", "log2", "log10")
+"""Logarithms of 1 are 0; exp, expm1, log1p and tanh are 1 or 0 at 0, in every library."""
 
 _INVERSE_LOG = {"log2": 1.0 / math.log(2.0), "log10": 1.0 / math.log(10.0)}
 _ELEMENTWISE = {Subtract: "Sub", Divide: "Div", Multiply: "Mul", Shift: "Add"}
@@ -54,15 +58,31 @@ class Rows:
         value: float64 [N, F].
         error: float64 [N, F], how far each entry may be from the original's; None where all are bit-equal.
         known: bool [N] each, whether the original answers the row; it does where all are set.
+        doubt: which columns may differ; the error of the others is 0.
+        missing: a NaN is a missing value, in the original as here; else it may be an overflow.
+        compared: trees follow, so that entries on which a function is exact everywhere are worth telling apart.
     """
 
     value: str
     error: str | None = None
     known: tuple[str, ...] = ()
+    doubt: Doubt = False
+    missing: bool = True
+    compared: bool = False
+
+    def columns(self, graph: Graph, chosen: Sequence[int]) -> Rows:
+        """The `chosen` columns alone."""
+        return replace(
+            self,
+            value=_columns(graph, self.value, chosen),
+            error=None if self.error is None else _columns(graph, self.error, chosen),
+            doubt=touched(self.doubt, chosen),
+        )
 
 
 def emit_steps(graph: Graph, rows: Rows, steps: Sequence[Transform]) -> Rows:
     """`rows` after `steps`."""
+    before = rows
     for step in steps:
         match step:
             case Affine():
@@ -70,6 +90,12 @@ def emit_steps(graph: Graph, rows: Rows, steps: Sequence[Transform]) -> Rows:
                 rows = replace(rows, value=value, error=error)
             case Function():
                 rows = _function(graph, rows, step)
+            case Normalize():
+                value, off = emit_normalized(graph, rows.value, step)
+                rows = replace(rows, value=value, error=off)
+            case Power():
+                value, off, known = emit_powers(graph, rows.value, step)
+                rows = replace(rows, value=value, error=off, known=(*rows.known, all_flags(graph, known)))
             case Categories():
                 rows = _categories(graph, rows, step)
             case Digitize():
@@ -83,7 +109,9 @@ def emit_steps(graph: Graph, rows: Rows, steps: Sequence[Transform]) -> Rows:
                 rows = replace(rows, value=emit_transforms(graph, rows.value, (step,)))
             case _:
                 rows = _carried(graph, rows, rows.error, step)
-    return rows
+    return replace(
+        rows, doubt=doubt_after(steps, before.doubt), missing=before.missing and keeps_missing(steps)
+    )
 
 
 def emit_affine(graph: Graph, rows: Rows, layer: Affine) -> tuple[str, str]:
@@ -112,6 +140,13 @@ def _carried(graph: Graph, rows: Rows, error: str, step: Transform) -> Rows:
     match step:
         case Select(columns=columns):
             return replace(rows, value=value, error=_columns(graph, error, columns))
+        case Impute():
+            return replace(rows, value=value, error=_imputed(graph, rows, error, value, step))
+        case Encode(encoded=encoded, passed=passed):
+            codes = _columns(graph, value, range(len(encoded)))
+            exact = graph.add("Mul", codes, graph.scalar(0.0))
+            parts = [exact, _columns(graph, error, passed)] if passed else [exact]
+            return replace(rows, value=value, error=join_columns(graph, parts))
         case Clip() | Apply(function="Abs" | "Neg"):
             return replace(rows, value=value)
         case Subtract() | Shift():
@@ -127,6 +162,21 @@ def _carried(graph: Graph, rows: Rows, error: str, step: Transform) -> Rows:
     return replace(rows, value=value, error=graph.add("Add", carried, graph.scalar(LEAST)))
 
 
+def _imputed(graph: Graph, rows: Rows, error: str, value: str, step: Impute) -> str:
+    """Statistics and indicators are exact; a NaN that may be an overflow keeps its error, which is not finite."""
+    if len(step.kept) != len(step.statistics):
+        error = _columns(graph, error, step.kept)
+    if rows.missing:
+        kept = (
+            rows.value if len(step.kept) == len(step.statistics) else _columns(graph, rows.value, step.kept)
+        )
+        error = graph.add("Where", graph.add("IsNaN", kept), graph.scalar(0.0), error)
+    if not step.indicators:
+        return error
+    flags = _columns(graph, value, range(len(step.kept), len(step.kept) + len(step.indicators)))
+    return graph.add("Concat", error, graph.add("Mul", flags, graph.scalar(0.0)), axis=1)
+
+
 def _columns(graph: Graph, values: str, columns: Sequence[int]) -> str:
     return graph.add("Gather", values, graph.constant(np.array(columns), "int64"), axis=1)
 
@@ -134,20 +184,20 @@ def _columns(graph: Graph, values: str, columns: Sequence[int]) -> str:
 def _branches(graph: Graph, rows: Rows, step: Branches) -> Rows:
     parts = []
     for columns, inner in step.branches:
-        error = None if rows.error is None else _columns(graph, rows.error, columns)
-        parts.append(emit_steps(graph, Rows(_columns(graph, rows.value, columns), error), inner))
+        parts.append(emit_steps(graph, replace(rows.columns(graph, columns), known=()), inner))
     value = join_columns(graph, [part.value for part in parts])
     error = None
     if any(part.error is not None for part in parts):
         # Exact columns: 0 · x would be NaN for an infinite x, which never reaches a row that is answered.
         errors = [part.error or graph.add("Mul", part.value, graph.scalar(0.0)) for part in parts]
         error = join_columns(graph, errors)
-    return Rows(value, error, rows.known + tuple(flag for part in parts for flag in part.known))
+    known = rows.known + tuple(flag for part in parts for flag in part.known)
+    return replace(rows, value=value, error=error, known=known)
 
 
 def _function(graph: Graph, rows: Rows, step: Function) -> Rows:
     x = rows.value
-    one = graph.scalar(1.0)
+    one, zero = graph.scalar(1.0), graph.scalar(0.0)
     beside = 1.0  # of an absolute error where the result is near 0
     match step.name:
         case "sqrt":
@@ -170,13 +220,15 @@ def _function(graph: Graph, rows: Rows, step: Function) -> Rows:
     if not step.exact:
         size = graph.add("Add", graph.add("Abs", value), graph.scalar(beside))
         error = graph.add("Mul", size, graph.scalar(FUNCTION_STEPS))
-    zero = graph.scalar(0.0)
+        if rows.compared:  # LightGBM splits just beside 0, where columns often are
+            point = graph.add("Equal", x, graph.scalar(1.0 if step.name in _EXACT_AT_ONE else 0.0))
+            error = graph.add("Where", point, zero, error)
     finite = graph.add("Equal", graph.add("Mul", value, zero), zero)
-    known = _all(graph, graph.add("Or", finite, graph.add("IsNaN", x)))
-    return Rows(value, error, (*rows.known, known))
+    known = all_flags(graph, graph.add("Or", finite, graph.add("IsNaN", x)))
+    return replace(rows, value=value, error=error, known=(*rows.known, known))
 
 
-def _all(graph: Graph, flags: str) -> str:
+def all_flags(graph: Graph, flags: str) -> str:
     """Whether all flags of a row are set, [N]."""
     least = graph.add("ReduceMin", graph.cast(flags, "float64"), last_axis(graph), keepdims=0)
     return graph.add("Greater", least, graph.scalar(0.0))
@@ -197,8 +249,10 @@ def _categories(graph: Graph, rows: Rows, step: Categories) -> Rows:
         known = (*known, graph.add("Equal", count, graph.scalar(float(step.width))))
     if step.kept is not None:
         whole = len(step.kept) == len(step.values)
-        return Rows(hits if whole else _columns(graph, hits, step.kept), None, known)
-    return Rows(_codes(graph, x, hits, absent, step), None, known)
+        value = hits if whole else _columns(graph, hits, step.kept)
+    else:
+        value = _codes(graph, x, hits, absent, step)
+    return replace(rows, value=value, error=None, known=known)
 
 
 def _codes(
@@ -242,8 +296,8 @@ def _digits(graph: Graph, x: str, step: Digitize) -> str:
 
 
 def held_back(graph: Graph, heads: Heads, flags: Sequence[str]) -> Heads:
-    """`heads`, certain of nothing in rows where one of `flags` is not set."""
-    if not flags or heads.class_index is None:
+    """`heads`, certain of nothing where one of `flags` is not set; the error of a number is infinite there."""
+    if not flags:
         return heads
     known = reduce(lambda left, right: graph.add("And", left, right), flags)
     column = graph.add("Unsqueeze", known, last_axis(graph))
@@ -252,6 +306,9 @@ def held_back(graph: Graph, heads: Heads, flags: Sequence[str]) -> Heads:
     def open_ended(error: Spread) -> Spread:
         return graph.add("Where", column, error if isinstance(error, str) else graph.scalar(error), never)
 
+    heads = replace(heads, paths=None)
+    if heads.class_index is None:
+        return replace(heads, score_error=open_ended(heads.score_error))
     if heads.margin is None or heads.bound is None:
         margin = graph.add("Where", known, graph.scalar(1.0), graph.scalar(0.0))
         bound = graph.add("Mul", margin, graph.scalar(0.0))

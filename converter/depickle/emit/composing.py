@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ..models.types import Member, Predictor, Response
+from .certain import Rows
 from .graph import Graph
 from .interface import Heads
 from .links import join_columns
@@ -16,13 +17,13 @@ from .spread import Spread
 
 __all__ = ["Emit", "batch_of", "column_of", "emit_member", "present", "response_of", "share"]
 
-Emit: TypeAlias = Callable[[Graph, str, Predictor], Heads]
+Emit: TypeAlias = Callable[[Graph, Rows, Predictor], Heads]
 
 
-def emit_member(graph: Graph, x: str, member: Member, emit: Emit) -> Heads:
+def emit_member(graph: Graph, rows: Rows, member: Member, emit: Emit) -> Heads:
     if member.columns is not None:
-        x = graph.add("Gather", x, graph.constant(np.array(member.columns), "int64"), axis=1)
-    return emit(graph, x, member.predictor)
+        rows = rows.columns(graph, member.columns)
+    return emit(graph, rows, member.predictor)
 
 
 def column_of(graph: Graph, values: str, place: int) -> str:

@@ -7,7 +7,8 @@ how far the members' errors may move it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,18 +16,20 @@ from ..models.types import (
     Averaged,
     Calibrated,
     HardVote,
-    Predictor,
+    Linear,
     Stacked,
     Thresholded,
     TreeVotes,
 )
+from .certain import Rows
 from .composing import Emit, batch_of, column_of, emit_member, present, response_of, share
 from .forests import emit_rows
 from .graph import Graph
 from .interface import Heads
 from .isotonic import emit_curve, share_error
-from .linear import dot_product_gamma
+from .linear import dot_product_gamma, emit_linear
 from .links import gap, join_columns, label_index, last_axis, probabilities, two_columns
+from .paths import all_paths, hold_paths
 from .spread import CARRIED, EXP_SPREAD, LEAST, ROUNDING, UNKNOWN, Spread, as_bound, total, widened
 from .temperature import emit_tempered
 
@@ -40,9 +43,9 @@ __all__ = [
 ]
 
 
-def emit_averaged(graph: Graph, x: str, model: Averaged, emit: Emit) -> Heads:
+def emit_averaged(graph: Graph, rows: Rows, model: Averaged, emit: Emit) -> Heads:
     """Soft voting, bagging and means."""
-    heads = [emit_member(graph, x, member, emit) for member in model.members]
+    heads = [emit_member(graph, rows, member, emit) for member in model.members]
     weights = model.weights or (1.0,) * len(heads)
     sums: str | None = None
     answers: list[str] = []
@@ -67,8 +70,12 @@ def emit_averaged(graph: Graph, x: str, model: Averaged, emit: Emit) -> Heads:
             error = widened(graph, error, CARRIED, LEAST)
         return Heads(None, None, mean, 1, score_error=error, max_batch=batch_of(heads))
     index = label_index(graph, model.rule, scores=None, probabilities=mean)
-    if model.rule.exact:
-        return Heads(index, mean, None, 0, max_batch=batch_of(heads))
+    exact = Heads(index, mean, None, 0, max_batch=batch_of(heads))
+    if model.rule.exact and error == 0.0:
+        return exact
+    paths = all_paths(graph, heads, [head.probability_error for head in heads])
+    if paths is not None:
+        return hold_paths(graph, exact, paths)
     error = widened(graph, error, 1.0, ROUNDING)
     margin = gap(graph, mean, model.outputs)
     bound = as_bound(graph, widened(graph, error, 2.0), margin)
@@ -87,9 +94,9 @@ def _spread_out(graph: Graph, p: str, places: tuple[int, ...], outputs: int) -> 
     return graph.add("Gather", wide, graph.constant(np.array(order), "int64"), axis=1)
 
 
-def emit_hard_vote(graph: Graph, x: str, model: HardVote, emit: Emit) -> Heads:
+def emit_hard_vote(graph: Graph, rows: Rows, model: HardVote, emit: Emit) -> Heads:
     """Votes counted per class in the order of the members."""
-    heads = [emit_member(graph, x, member, emit) for member in model.members]
+    heads = [emit_member(graph, rows, member, emit) for member in model.members]
     weights = model.weights or (1.0,) * len(heads)
     axis = last_axis(graph)
     votes: str | None = None
@@ -161,9 +168,9 @@ def emit_tree_votes(graph: Graph, x: str, model: TreeVotes) -> Heads:
 _ABOVE_ONE = 1.0 + 1e-5  # calibration.py: probabilities that minimally exceed 1 become 1
 
 
-def emit_calibrated(graph: Graph, x: str, model: Calibrated, emit: Emit) -> Heads:
+def emit_calibrated(graph: Graph, rows: Rows, model: Calibrated, emit: Emit) -> Heads:
     """Platt scaling, isotonic calibration or a temperature, of one member."""
-    head = emit_member(graph, x, model.member, emit)
+    head = emit_member(graph, rows, model.member, emit)
     answers, error = response_of(graph, head, model.response)
     one = graph.scalar(1.0)
     if model.temperature is not None:
@@ -201,9 +208,9 @@ def _at_most_one(graph: Graph, p: str) -> str:
     return graph.add("Where", over, one, p)
 
 
-def emit_thresholded(graph: Graph, x: str, model: Thresholded, emit: Emit) -> Heads:
+def emit_thresholded(graph: Graph, rows: Rows, model: Thresholded, emit: Emit) -> Heads:
     """A cut on one member's response."""
-    head = emit_member(graph, x, model.member, emit)
+    head = emit_member(graph, rows, model.member, emit)
     answers, error = response_of(graph, head, model.response)
     if model.response == "probabilities":
         value = column_of(graph, answers, model.positive)
@@ -215,6 +222,12 @@ def emit_thresholded(graph: Graph, x: str, model: Thresholded, emit: Emit) -> He
     table = graph.constant(np.array([1 - model.positive, model.positive]), "int64")
     index = graph.add("Gather", table, reached, axis=0)
     margin = bound = gamma = None
+    paths = all_paths(graph, [head], [error])
+    if paths is not None:
+        exact = replace(
+            head, class_index=index, margin=None, bound=None, score_error=0.0, probability_error=0.0
+        )
+        return hold_paths(graph, exact, paths)
     if error != 0.0:
         margin = graph.add("Abs", graph.add("Sub", squeezed, cut))
         bound = as_bound(graph, widened(graph, error, 1.0, ROUNDING), margin)
@@ -233,11 +246,9 @@ def emit_thresholded(graph: Graph, x: str, model: Thresholded, emit: Emit) -> He
     )
 
 
-def emit_stacked(
-    graph: Graph, x: str, model: Stacked, emit: Emit, finish: Callable[[Graph, str, Predictor, Spread], Heads]
-) -> Heads:
+def emit_stacked(graph: Graph, rows: Rows, model: Stacked, emit: Emit) -> Heads:
     """Members side by side in front of a final estimator."""
-    heads = [emit_member(graph, x, member, emit) for member in model.members]
+    heads = [emit_member(graph, rows, member, emit) for member in model.members]
     columns: list[str] = []
     errors: list[Spread] = []
     tables = model.labels or (None,) * len(heads)
@@ -251,8 +262,27 @@ def emit_stacked(
         columns.append(answers)
         errors.append(error)
     if model.passthrough:
-        columns.append(x)
-    return finish(graph, join_columns(graph, columns), model.final, total(graph, errors))
+        columns.append(rows.value)
+    joined = join_columns(graph, columns)
+    if rows.error is None and isinstance(model.final, Linear):
+        return emit_linear(graph, joined, model.final, total(graph, errors))
+    if rows.error is None and all(error == 0.0 for error in errors):
+        return emit(graph, Rows(joined), model.final)
+    return emit(graph, _answers_as_rows(graph, rows, joined, columns, errors), model.final)
+
+
+def _answers_as_rows(
+    graph: Graph, rows: Rows, joined: str, columns: Sequence[str], errors: Sequence[Spread]
+) -> Rows:
+    """Members' answers, each entry with the error of its member; the input beside them keeps its own."""
+    spread = []
+    for values, error in zip(columns, errors, strict=False):
+        nothing = graph.add("Mul", values, graph.scalar(0.0))
+        offset = error if isinstance(error, str) else graph.scalar(error)
+        spread.append(graph.add("Add", nothing, offset))
+    if len(columns) > len(errors):
+        spread.append(rows.error or graph.add("Mul", rows.value, graph.scalar(0.0)))
+    return Rows(joined, join_columns(graph, spread), doubt=True, missing=False)
 
 
 def _labels(graph: Graph, head: Heads, table: tuple[float, ...]) -> tuple[str, Spread]:

@@ -31,6 +31,7 @@ from ..models.types import (
     Thresholded,
     TreeVotes,
     TypedModel,
+    walk_predictors,
 )
 from .boosted import emit_boosted
 from .certain import Rows, emit_steps, held_back
@@ -52,7 +53,7 @@ from .links import last_axis
 from .multiclass import emit_one_vs_one, emit_one_vs_rest
 from .neighbours import emit_neighbours
 from .networks import emit_linear_behind, emit_network
-from .spread import Spread
+from .paths import boosted_cuts, certain_paths, forest_cuts, hold_paths
 from .support_vectors import emit_support_vectors
 
 __all__ = ["EmittedModel", "emit_onnx"]
@@ -92,7 +93,7 @@ def emit_onnx(model: TypedModel) -> EmittedModel:
     """
     graph = Graph()
     x = graph.input(INPUT, "float64", model.n_features)
-    heads = emit_predictor(graph, x, model.root)
+    heads = emit_predictor(graph, Rows(x), model.root)
     outputs = _outputs(graph, model, heads)
     try:
         data = graph.to_bytes()
@@ -119,65 +120,64 @@ def emit_onnx(model: TypedModel) -> EmittedModel:
     )
 
 
-def emit_predictor(graph: Graph, x: str, predictor: Predictor) -> Heads:
-    """Append `predictor` to `graph`, on `x` [N, F] of float64."""
+def emit_predictor(graph: Graph, rows: Rows, predictor: Predictor) -> Heads:
+    """Append `predictor` to `graph`, on rows of which not everything need be certain."""
     match predictor:
-        case Chain() | Network() | SupportVectors():
-            return _emit_rows(graph, Rows(x), predictor)
+        case Chain():
+            behind = emit_steps(graph, replace(rows, compared=_has_trees(predictor)), predictor.steps)
+            heads = emit_predictor(graph, replace(behind, known=()), predictor.predictor)
+            return held_back(graph, heads, behind.known)
+        case Network():
+            return emit_network(graph, rows, predictor)
+        case SupportVectors():
+            return emit_support_vectors(graph, rows, predictor)
         case Neighbours():
-            return emit_neighbours(graph, x, predictor)
+            return emit_neighbours(graph, rows.value, predictor)
         case Forest():
-            return emit_forest(graph, x, predictor)
-        case Boosted():
-            return emit_boosted(graph, x, predictor)
-        case Linear():
-            return emit_linear(graph, x, predictor)
-        case Isolation():
-            return emit_isolation(graph, x, predictor)
-        case Averaged():
-            return emit_averaged(graph, x, predictor, emit_predictor)
-        case HardVote():
-            return emit_hard_vote(graph, x, predictor, emit_predictor)
+            heads = emit_forest(graph, rows.value, predictor)
+            return hold_paths(graph, heads, certain_paths(graph, rows, forest_cuts(predictor, rows.doubt)))
         case TreeVotes():
-            return emit_tree_votes(graph, x, predictor)
+            heads = emit_tree_votes(graph, rows.value, predictor)
+            cuts = forest_cuts(predictor.forest, rows.doubt)
+            return hold_paths(graph, heads, certain_paths(graph, rows, cuts))
+        case Boosted():
+            heads = emit_boosted(graph, rows.value, predictor)
+            return hold_paths(graph, heads, certain_paths(graph, rows, boosted_cuts(predictor, rows.doubt)))
+        case Linear():
+            if rows.error is not None:
+                return emit_linear_behind(graph, rows, predictor)
+            return emit_linear(graph, rows.value, predictor)
+        case Isolation():
+            heads = emit_isolation(graph, rows.value, predictor)
+            cuts = forest_cuts(predictor.forest, rows.doubt)
+            return hold_paths(graph, heads, certain_paths(graph, rows, cuts))
+        case Averaged():
+            return emit_averaged(graph, rows, predictor, emit_predictor)
+        case HardVote():
+            return emit_hard_vote(graph, rows, predictor, emit_predictor)
         case Calibrated():
-            return emit_calibrated(graph, x, predictor, emit_predictor)
+            return emit_calibrated(graph, rows, predictor, emit_predictor)
         case Continued():
-            return emit_continued(graph, x, predictor, emit_predictor)
+            return emit_continued(graph, rows.value, predictor, _emit_exact)
         case Thresholded():
-            return emit_thresholded(graph, x, predictor, emit_predictor)
+            return emit_thresholded(graph, rows, predictor, emit_predictor)
         case OneVsRest():
-            return emit_one_vs_rest(graph, x, predictor, emit_predictor)
+            return emit_one_vs_rest(graph, rows, predictor, emit_predictor)
         case OneVsOne():
-            return emit_one_vs_one(graph, x, predictor, emit_predictor)
+            return emit_one_vs_one(graph, rows, predictor, emit_predictor)
         case Stacked():
-            return emit_stacked(graph, x, predictor, emit_predictor, _emit_final)
+            return emit_stacked(graph, rows, predictor, emit_predictor)
         case _:
             assert_never(predictor)
 
 
-def _emit_rows(graph: Graph, rows: Rows, predictor: Predictor) -> Heads:
-    """`predictor` on rows of which not everything is certain."""
-    if isinstance(predictor, Chain):
-        behind = emit_steps(graph, rows, predictor.steps)
-        heads = _emit_rows(graph, replace(behind, known=()), predictor.predictor)
-        return held_back(graph, heads, behind.known)
-    if isinstance(predictor, Network):
-        return emit_network(graph, rows, predictor)
-    if isinstance(predictor, SupportVectors):
-        return emit_support_vectors(graph, rows, predictor)
-    if rows.error is None:
-        return emit_predictor(graph, rows.value, predictor)
-    if isinstance(predictor, Linear):
-        return emit_linear_behind(graph, rows, predictor)
-    raise TypeError(f"the reader admitted {type(predictor).__name__} behind values that are not exact")
+def _has_trees(predictor: Predictor) -> bool:
+    """Whether trees are part of `predictor`."""
+    return any(isinstance(part, Forest | Boosted) for part in walk_predictors(predictor))
 
 
-def _emit_final(graph: Graph, x: str, predictor: Predictor, error: Spread) -> Heads:
-    """A predictor on inputs that may be off by `error`; the reader admits linear ones only where that is not 0."""
-    if isinstance(predictor, Linear):
-        return emit_linear(graph, x, predictor, error)
-    return emit_predictor(graph, x, predictor)
+def _emit_exact(graph: Graph, x: str, predictor: Predictor) -> Heads:
+    return emit_predictor(graph, Rows(x), predictor)
 
 
 def _outputs(graph: Graph, model: TypedModel, heads: Heads) -> OutputNames:

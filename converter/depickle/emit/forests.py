@@ -20,7 +20,14 @@ from .graph import Element, Graph
 from .interface import Heads
 from .links import label_index
 
-__all__ = ["GATHER_BUDGET", "emit_forest", "emit_leaf_rows", "emit_rows"]
+__all__ = [
+    "GATHER_BUDGET",
+    "compared_trees",
+    "emit_forest",
+    "emit_leaf_rows",
+    "emit_rows",
+    "rounded",
+]
 
 GATHER_BUDGET = 32 * 1024 * 1024
 """Bytes that the gathered rows (rows × trees × classes × 8) of one run should not exceed; it fits common caches."""
@@ -57,11 +64,8 @@ def emit_leaf_rows(graph: Graph, x: str, model: Forest) -> tuple[str, int]:
     """The row of the leaf reached in each tree, [N, trees, outputs]; and the batch that fits `GATHER_BUDGET`."""
     rows = [tree.value[tree.is_leaf] for tree in model.trees]
     starts = np.cumsum([0, *(len(part) for part in rows)])
-    trees, element = _in_single(model, int(starts[-1]))
-    if model.single:
-        x = graph.cast(x, "float32")
-        if element == "float64":
-            x = graph.cast(x, "float64")
+    trees, element = compared_trees(model)
+    x = rounded(graph, x, model, element)
     numbered = [
         EnsembleTree(tree, np.arange(starts[place], starts[place + 1], dtype=np.float64), place)
         for place, tree in enumerate(trees)
@@ -72,8 +76,17 @@ def emit_leaf_rows(graph: Graph, x: str, model: Forest) -> tuple[str, int]:
     return gathered, max(1, GATHER_BUDGET // (8 * len(numbered) * model.outputs))
 
 
-def _in_single(model: Forest, leaves: int) -> tuple[tuple[Tree, ...], Element]:
+def rounded(graph: Graph, x: str, model: Forest, element: Element) -> str:
+    """`x` as the trees of `model` compare it, in the type that they compare in."""
+    if not model.single:
+        return x
+    x = graph.cast(x, "float32")
+    return graph.cast(x, "float64") if element == "float64" else x
+
+
+def compared_trees(model: Forest) -> tuple[tuple[Tree, ...], Element]:
     """The trees with thresholds rounded down to float32 where that decides the same, and the type to compare in."""
+    leaves = sum(int(np.count_nonzero(tree.is_leaf)) for tree in model.trees)
     if not model.single or leaves > EXACT_SINGLE:
         return model.trees, "float64"
     return tuple(replace(tree, threshold=_rounded_down(tree)) for tree in model.trees), "float32"

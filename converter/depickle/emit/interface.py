@@ -24,6 +24,8 @@ class Heads:
         gamma: the constant of the bound: γₙ of a dot product, or the fixed band of an exp.
         score_error: how far `scores` may be from the original's.
         probability_error: the same of `probabilities`.
+        paths: bool [N], where the path through every tree is the original's, if that alone decides whether answers
+            are bit-equal; then they are where it is set, and the errors are 0 or infinite.
         max_batch: rows after which intermediate tensors grow past what a run should hold, or None.
     """
 
@@ -37,3 +39,4 @@ class Heads:
     score_error: Spread = 0.0
     probability_error: Spread = 0.0
     max_batch: int | None = None
+    paths: str | None = None

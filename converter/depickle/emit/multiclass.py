@@ -8,6 +8,7 @@ from functools import reduce
 from itertools import combinations
 
 from ..models.types import OneVsOne, OneVsRest
+from .certain import Rows
 from .composing import Emit, batch_of, column_of, emit_member, present, response_of, share
 from .graph import Graph
 from .interface import Heads
@@ -18,9 +19,9 @@ from .spread import CARRIED, ROUNDING, UNKNOWN, Spread, as_bound, total, widened
 __all__ = ["emit_one_vs_one", "emit_one_vs_rest"]
 
 
-def emit_one_vs_rest(graph: Graph, x: str, model: OneVsRest, emit: Emit) -> Heads:
+def emit_one_vs_rest(graph: Graph, rows: Rows, model: OneVsRest, emit: Emit) -> Heads:
     """One binary member a class, or a single one of two classes."""
-    heads = [emit_member(graph, x, member, emit) for member in model.members]
+    heads = [emit_member(graph, rows, member, emit) for member in model.members]
     values, errors = _responses(graph, heads, model)
     scores = join_columns(graph, values)
     error = total(graph, errors)
@@ -83,14 +84,14 @@ def _distance(graph: Graph, scores: str, cut: float | None, width: int) -> str:
     return graph.add("Abs", graph.add("Sub", squeezed, graph.scalar(cut)))
 
 
-def emit_one_vs_one(graph: Graph, x: str, model: OneVsOne, emit: Emit) -> Heads:
+def emit_one_vs_one(graph: Graph, rows: Rows, model: OneVsOne, emit: Emit) -> Heads:
     """``_ovr_decision_function``: votes, and confidences within a third of a vote.
 
     Where every member's label is certain the votes are exact. The confidences of a class are off by what the members'
     are, and by the roundings of their sum on both sides; s / (3 (|s| + 1)) is nowhere steeper than a third, and the
     constant covers its rounding and that of up to K votes.
     """
-    heads = [emit_member(graph, x, member, emit) for member in model.members]
+    heads = [emit_member(graph, rows, member, emit) for member in model.members]
     values, errors = _responses(graph, heads, model)
     axis = last_axis(graph)
     one = graph.scalar(1.0)

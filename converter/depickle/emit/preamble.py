@@ -9,7 +9,7 @@ from typing import assert_never
 
 import numpy as np
 
-from ..models.dense_types import Affine, Binarize, Categories, Digitize, Function
+from ..models.dense_types import Affine, Binarize, Categories, Digitize, Function, Normalize, Power
 from ..models.types import (
     Apply,
     Branches,
@@ -58,7 +58,7 @@ def emit_transforms(graph: Graph, x: str, steps: Sequence[Transform]) -> str:
                     for columns, inner in step.branches
                 ]
                 x = join_columns(graph, parts)
-            case Affine() | Function() | Categories() | Digitize() | Binarize():
+            case Affine() | Function() | Normalize() | Power() | Categories() | Digitize() | Binarize():
                 raise TypeError("emit_steps keeps the bounds of this transformer")
             case _:
                 assert_never(step)

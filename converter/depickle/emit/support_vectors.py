@@ -24,13 +24,13 @@ import math
 import numpy as np
 
 from ..models.stored_types import SupportVectors
-from .certain import FUNCTION_STEPS, Rows
+from .certain import Rows
 from .graph import Graph
 from .interface import Heads
 from .linear import dot_product_gamma
 from .links import gap, last_axis
 from .networks import ACTIVATION_STEPS
-from .spread import CARRIED, LEAST
+from .spread import CARRIED, FUNCTION_STEPS, LEAST
 
 __all__ = ["emit_support_vectors"]
 

@@ -20,6 +20,7 @@ from .attributes import (
     unsupported,
     wrong,
 )
+from .certainty import takes_inexact
 from .composing import askable, composed, is_exact, member_of, read_members
 from .forests import FLOAT32_MAX
 from .interface import Context, ReadPredictor
@@ -31,7 +32,6 @@ from .types import (
     Forest,
     HardVote,
     LabelRule,
-    Linear,
     Member,
     Predictor,
     Response,
@@ -258,7 +258,7 @@ def read_stacking(record: Record, context: Context) -> ReadPredictor:
     """StackingClassifier and StackingRegressor.
 
     Raises:
-        UnsupportedModelError: DP603 where a final estimator of trees would branch on inexact answers.
+        UnsupportedModelError: DP603 where a final estimator would decide on inexact answers without a certificate.
     """
     parts = read_members(record, context.beside(), record.get("estimators_"), "estimators_")
     classifier = record.name == "StackingClassifier"
@@ -281,9 +281,12 @@ def read_stacking(record: Record, context: Context) -> ReadPredictor:
         for part, method in zip(parts, methods, strict=True)
     )
     exact_inputs = is_exact(parts, responses)
-    if not exact_inputs and not _is_linear(final.root):
+    if not exact_inputs and not takes_inexact(record, final.root):
         raise unsupported(
-            record, "The final estimator would branch on answers that are not exact", found=final.family
+            record,
+            "The final estimator would branch on answers that are not exact, and nothing certifies it",
+            found=final.family,
+            expected="linear models, networks, or trees without sets of categories",
         )
     classes: tuple[ClassLabel, ...] | None = None
     if classifier:
@@ -325,7 +328,3 @@ def _numeric_labels(record: Record, part: ReadPredictor) -> tuple[float, ...]:
     if not classes or any(isinstance(label, str) or float(label) != label for label in classes):
         raise unsupported(record, "Stacking over labels that are no numbers", found=part.family)
     return tuple(float(label) for label in classes)
-
-
-def _is_linear(root: Predictor) -> bool:
-    return isinstance(root, Linear)

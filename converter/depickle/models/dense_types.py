@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "LARGEST_POWER",
     "Activation",
     "Affine",
     "Binarize",
@@ -22,6 +23,9 @@ __all__ = [
     "Function",
     "FunctionName",
     "Network",
+    "Norm",
+    "Normalize",
+    "Power",
 ]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
@@ -29,6 +33,7 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 FunctionName: TypeAlias = Literal[
     "sqrt", "reciprocal", "exp", "expm1", "log", "log1p", "log2", "log10", "tanh"
 ]
+Norm: TypeAlias = Literal["l1", "l2", "max"]
 Activation: TypeAlias = Literal["identity", "relu", "logistic", "tanh"]
 
 
@@ -52,6 +57,35 @@ class Function:
     def exact(self) -> bool:
         """IEEE arithmetic defines it to the last bit."""
         return self.name in ("sqrt", "reciprocal")
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """Each row divided by its norm, or by 1 where that is below ten epsilons."""
+
+    norm: Norm
+    columns: int
+
+    @property
+    def exact(self) -> bool:
+        """The largest magnitude is exact; sums are not."""
+        return self.norm == "max"
+
+
+LARGEST_POWER = 2.0**100
+"""Rows with a larger result of a power are not certified: some originals raise past the float32 range."""
+
+
+@dataclass(frozen=True, eq=False)
+class Power:
+    """Box-Cox, or where `mirrored` Yeo-Johnson, of each column; rows past `LARGEST_POWER` are not certified.
+
+    Box-Cox: ``(x**k - 1) / k``, or the logarithm where k is 0 as far as the original can tell. Yeo-Johnson: the same
+    of 1 + x for x >= 0, and of 1 - x with 2 - k, negated, below 0.
+    """
+
+    exponents: FloatArray
+    mirrored: bool
 
 
 @dataclass(frozen=True, eq=False)

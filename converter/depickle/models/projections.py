@@ -7,13 +7,13 @@ import math
 
 import numpy as np
 
-from ..pickles.graph import Record
+from ..pickles.graph import Record, plain
 from .attributes import array_of, boolean, float_array, integer, unsupported, wrong
 from .dense_types import Affine, FloatArray
 from .interface import Context, ReadTransform
 from .types import Divide, Transform
 
-__all__ = ["added_up", "read_pca", "read_truncated_svd"]
+__all__ = ["added_up", "read_ica", "read_pca", "read_projection"]
 
 
 def added_up(row: FloatArray, weights: FloatArray) -> FloatArray:
@@ -53,8 +53,22 @@ def read_pca(record: Record, columns: int, context: Context) -> ReadTransform:
     return ReadTransform(tuple(steps), weights.shape[1], allow_nan=False, family=record.name)
 
 
-def read_truncated_svd(record: Record, columns: int, context: Context) -> ReadTransform:
-    """TruncatedSVD: ``x @ components_.T``."""
+def read_ica(record: Record, columns: int, context: Context) -> ReadTransform:
+    """FastICA: ``(x - mean_) @ components_.T``, centred where it whitens.
+
+    Raises:
+        UnsupportedModelError: DP603 for float32.
+    """
+    if not plain(record.get("whiten")):
+        return read_projection(record, columns, context)
+    weights = _components(record, columns)
+    mean = float_array(record, "mean_", shape=(columns,))
+    step = Affine(weights, -added_up(mean, weights), added_up(np.abs(mean), np.abs(weights)))
+    return ReadTransform((step,), weights.shape[1], allow_nan=False, family=record.name)
+
+
+def read_projection(record: Record, columns: int, context: Context) -> ReadTransform:
+    """TruncatedSVD, GaussianRandomProjection and NeighborhoodComponentsAnalysis: ``x @ components_.T``."""
     weights = _components(record, columns)
     nothing = np.zeros(weights.shape[1])
     return ReadTransform(

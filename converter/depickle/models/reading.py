@@ -13,8 +13,18 @@ import numpy as np
 from ..errors import UnsupportedModelError
 from ..pickles.graph import Array, Record, TupleNode, Value, plain
 from .attributes import describe, members, unsupported, wrong
-from .certainty import ends_inexact, is_conditional, takes_inexact
-from .dense_types import Affine, Binarize, Categories, Digitize, Function, Network
+from .certainty import ends_inexact, is_conditional, meets_inexact, takes_inexact
+from .dense_types import (
+    LARGEST_POWER,
+    Affine,
+    Binarize,
+    Categories,
+    Digitize,
+    Function,
+    Network,
+    Normalize,
+    Power,
+)
 from .interface import MAX_NESTING, Context, ReadPredictor, ReadTransform
 from .registry import PREDICTORS, TRANSFORMS
 from .types import (
@@ -205,15 +215,21 @@ def _conditioned(
             found="sparse output",
             expected="sparse_output=False, or a linear model, network or forest right behind it",
         )
-    if ends_inexact(record, steps):
-        if not takes_inexact(record, found.root):
+    doubt = ends_inexact(record, steps)
+    if meets_inexact(steps):
+        if not takes_inexact(record, found.root, doubt):
             raise unsupported(
                 record,
-                "This model would decide on values that are not exact, and no margin covers it",
+                "This model would decide on values that are not exact, and nothing certifies it",
                 found=found.family,
-                expected="a linear model or a network behind projections and logarithms",
+                expected="linear models, networks, or trees without sets of categories",
             )
-        found = replace(found, ceiling="certified", exact_probabilities=False)
+        found = replace(
+            found,
+            ceiling="certified",
+            exact_probabilities=False,
+            reason=found.reason if found.ceiling == "certified" else _BEHIND_INEXACT,
+        )
     if is_conditional(steps):
         if found.task == "regressor":
             raise unsupported(
@@ -229,6 +245,14 @@ def _conditioned(
             reason="The original raises on values that it never saw or has no result for: rows not certified",
         )
     return found
+
+
+_LARGEST_LOGARITHM = 1100.0
+"""No logarithm of a double is further from 0; log2 of the smallest one is -1074."""
+
+_BEHIND_INEXACT = (
+    "It compares columns whose last bits nobody defines; a row is certified where none is near a threshold"
+)
 
 
 def _input_columns(record: Record, depth: int = 0) -> int:
@@ -281,11 +305,28 @@ def _bound(record: Record, steps: Sequence[Transform], limit: float | None) -> f
                     per_column = float(np.min(per_column)) if passed else math.inf
                 case Function(name="sqrt"):
                     per_column = per_column * per_column * shrink
+                case Function(name="log" | "log1p" | "log2" | "log10" | "tanh"):
+                    if float(np.min(per_column)) < _LARGEST_LOGARITHM:
+                        raise unsupported(
+                            record, "A function that may leave the float32 range", found=step.name
+                        )
+                    per_column = math.inf
                 case Function():
                     # Where it is not finite the row is not certified; but it must not pass a narrower limit either.
                     if float(np.min(per_column)) < 2.0**512:
                         raise unsupported(
                             record, "A function that may leave the float32 range", found=step.name
+                        )
+                    per_column = math.inf
+                case Normalize():
+                    # No entry exceeds its norm; where that is below ten epsilons, the row stays as it is.
+                    if float(np.min(per_column)) < 2.0:
+                        raise unsupported(record, "A limit below the norms", found=repr(per_column))
+                    per_column = math.inf
+                case Power():
+                    if float(np.min(per_column)) < 2.0 * LARGEST_POWER:
+                        raise unsupported(
+                            record, "A power that may leave the float32 range", found="a narrow scale"
                         )
                     per_column = math.inf
                 case Clip() | Binarize() | Digitize() | Categories():

@@ -29,6 +29,7 @@ from .linear import (
 )
 from .neighbours import read_neighbours
 from .networks import read_network
+from .powers import read_normalizer, read_power
 from .preprocessing import (
     read_imputer,
     read_max_abs_scaler,
@@ -39,7 +40,7 @@ from .preprocessing import (
     read_supported,
     read_univariate_selector,
 )
-from .projections import read_pca, read_truncated_svd
+from .projections import read_ica, read_pca, read_projection
 from .support_vectors import read_one_class, read_support_classifier, read_support_regressor
 from .unions import (
     read_column_transformer,
@@ -141,7 +142,12 @@ TRANSFORMS: Mapping[str, TransformReader] = {
     "sklearn.preprocessing._encoders.OrdinalEncoder": read_ordinal_encoder,
     "sklearn.decomposition._pca.PCA": read_pca,
     "sklearn.decomposition._incremental_pca.IncrementalPCA": read_pca,
-    "sklearn.decomposition._truncated_svd.TruncatedSVD": read_truncated_svd,
+    "sklearn.decomposition._truncated_svd.TruncatedSVD": read_projection,
+    "sklearn.decomposition._fastica.FastICA": read_ica,
+    "sklearn.neighbors._nca.NeighborhoodComponentsAnalysis": read_projection,
+    "sklearn.random_projection.GaussianRandomProjection": read_projection,
+    "sklearn.preprocessing._data.Normalizer": read_normalizer,
+    "sklearn.preprocessing._data.PowerTransformer": read_power,
     "sklearn.impute._base.SimpleImputer": read_imputer,
     "sklearn.feature_selection._variance_threshold.VarianceThreshold": read_selector,
     "sklearn.feature_selection._univariate_selection.SelectKBest": read_univariate_selector,

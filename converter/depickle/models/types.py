@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias, Union
 import numpy as np
 import numpy.typing as npt
 
-from .dense_types import Affine, Binarize, Categories, Digitize, Function, Network
+from .dense_types import Affine, Binarize, Categories, Digitize, Function, Network, Normalize, Power
 from .stored_types import Neighbours, SupportVectors
 
 __all__ = [
@@ -298,7 +298,9 @@ class Encode:
 
 
 Elementwise: TypeAlias = Union[Subtract, Divide, Multiply, Shift, Clip, Apply]  # noqa: UP007
-Conditional: TypeAlias = Union[Affine, Function, Categories, Digitize, Binarize]  # noqa: UP007
+Conditional: TypeAlias = Union[  # noqa: UP007
+    Affine, Function, Normalize, Power, Categories, Digitize, Binarize
+]
 Transform: TypeAlias = Union[  # noqa: UP007
     Elementwise, Impute, Select, Products, Branches, Encode, Conditional
 ]

@@ -16,7 +16,7 @@ from depickle_runtime.session import Answers, OnnxSession
 from ..errors import ParityError
 from ..sandbox import ReferenceAnswers
 from .compare import NamedRows, Outcome, compare_answers
-from .numbers import check_numbers, numbers_condition
+from .numbers import bounded_rows, check_numbers, numbers_condition, require_bounded
 from .refused import OpenRows
 from .sampled import furthest
 
@@ -94,6 +94,7 @@ def check_parity(
     """
     outcomes: list[Outcome] = []
     most_of_bound: float | None = None
+    bounded = without_bound = 0
     open_rows = OpenRows(reference, where=where)
     probe_rows: list[npt.NDArray[np.float64]] = []
     certified_rows = admitted_rows = 0
@@ -102,7 +103,7 @@ def check_parity(
         if admitted.values.shape[0] == 0:
             continue
         answers = session.run(admitted.values)
-        certified = _certified(answers)
+        certified = _certified(answers, task)
         if certified is not None and (not users_rows or rows.name == "reference"):
             certified_rows += int(certified.sum())
             admitted_rows += certified.size
@@ -137,10 +138,14 @@ def check_parity(
         elif task != "classifier":
             share = check_numbers(outcome, original, answers, f"{where}, rows {rows.name}")
             most_of_bound = share if most_of_bound is None else max(most_of_bound, share or 0.0)
+            if task == "regressor" and certified is not None:
+                bounded += int(certified.sum())
+                without_bound += int((~certified).sum())
         outcomes.append(outcome)
         take = np.linspace(0, admitted.values.shape[0] - 1, num=min(PROBES_PER_SET, admitted.values.shape[0]))
         probe_rows += list(admitted.values[take.astype(np.int64)])
     left_open = open_rows.condition()
+    require_bounded(bounded, without_bound, where)
     if not outcomes:
         raise ParityError(
             "No admissible row to compare the models on",
@@ -157,7 +162,7 @@ def check_parity(
             label_flips=sum(outcome.rows.label_flips for outcome in outcomes),
             proof=proof,
             reference_rows=users_rows,
-            conditions=conditions | numbers_condition(most_of_bound) | left_open,
+            conditions=conditions | numbers_condition(most_of_bound, without_bound) | left_open,
         ),
         probes=_probes(np.array(probe_rows[:MAX_PROBES]), session),
         certified_fraction=certified_rows / admitted_rows if admitted_rows else None,
@@ -183,9 +188,12 @@ def _check_tolerance(
         )
 
 
-def _certified(answers: Answers) -> npt.NDArray[np.bool_] | None:
-    if answers.margin is None or answers.bound is None:
+def _certified(answers: Answers, task: Task) -> npt.NDArray[np.bool_] | None:
+    """Rows that the new model vouches for, [N]; None where it states nothing of the kind."""
+    if answers.bound is None:
         return None
+    if answers.margin is None:
+        return bounded_rows(answers.bound) if task == "regressor" else None
     return np.asarray(answers.margin > answers.bound, dtype=np.bool_).reshape(-1)
 
 

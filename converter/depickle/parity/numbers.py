@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers of regressors and outlier scores: within the bound that the new model states for the row, else 4 units."""
+"""Numbers of regressors and outlier scores: within the bound that the new model states for the row, else 4 units.
+
+A bound that is infinite says that the new model does not vouch for the number: a tree may have taken another path.
+Such rows are left open and counted. Where not one row of a set has a finite bound, nothing would be compared at all;
+those numbers (a logarithmic link among linear models) are held to 4 units in the last place instead.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +16,25 @@ from depickle_runtime.session import Answers
 from ..errors import ParityError
 from ..sandbox import ReferenceAnswers
 from .compare import Outcome, max_ulp
+from .refused import LEAST_CERTIFIED
 
-__all__ = ["MAX_REGRESSOR_ULP", "check_numbers", "numbers_condition"]
+__all__ = ["MAX_REGRESSOR_ULP", "bounded_rows", "check_numbers", "numbers_condition", "require_bounded"]
 
 MAX_REGRESSOR_ULP = 4
 """Units in the last place: what exp of another library build may differ by; sums of trees differ by none."""
 
 
+def bounded_rows(bound: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_] | None:
+    """Rows whose number is vouched for, [N]; None where no row has a finite bound."""
+    finite = np.isfinite(np.asarray(bound, dtype=np.float64).reshape(-1))
+    return finite if finite.any() else None
+
+
 def check_numbers(outcome: Outcome, original: ReferenceAnswers, answers: Answers, where: str) -> float | None:
     """Hold the scores of a model that is no classifier to what it promises.
 
-    Where the model states a bound, rows with a finite one are held to it, and the others to `MAX_REGRESSOR_ULP`.
+    Where the model states bounds, rows with a finite one are held to it and the others are left open; where it states
+    none, or no finite one, all are held to `MAX_REGRESSOR_ULP`.
 
     Args:
         outcome: the comparison in units in the last place, which decides where no bound is stated.
@@ -40,17 +53,39 @@ def check_numbers(outcome: Outcome, original: ReferenceAnswers, answers: Answers
         bound = np.asarray(answers.bound, dtype=np.float64).reshape(-1)
         old = np.asarray(original.predict, dtype=np.float64).reshape(-1)
         new = np.asarray(answers.scores, dtype=np.float64).reshape(-1)
-        bounded = np.isfinite(bound)
-        share = _share_of_bounds(old[bounded], new[bounded], bound[bounded], where)
-        units = max_ulp(old[~bounded], new[~bounded]) or 0
+        bounded = bounded_rows(bound)
+        if bounded is None:
+            units = max_ulp(old, new) or 0
+        else:
+            share, units = _share_of_bounds(old[bounded], new[bounded], bound[bounded], where), 0
     if units > MAX_REGRESSOR_ULP:
         raise _further(where, f"{units} units in the last place apart", f"at most {MAX_REGRESSOR_ULP}")
     return share
 
 
-def numbers_condition(share: float | None) -> dict[str, str]:
-    """What the record says of numbers that were held to the bound of their row."""
-    return {} if share is None else {"numbers": f"each within its bound, at most {share:.2g} of it"}
+def require_bounded(bounded: int, without: int, where: str) -> None:
+    """Refuse a model that vouches for next to nothing: what it leaves open shows nothing.
+
+    Raises:
+        ParityError: DP706 where rows are left open and fewer than `LEAST_CERTIFIED` have a finite bound.
+    """
+    if without and bounded < LEAST_CERTIFIED:
+        raise ParityError(
+            "The new model vouches for next to none of its numbers",
+            code="DP706",
+            where=where,
+            found=f"{bounded} rows with a finite bound, {without} others",
+            expected=f"at least {LEAST_CERTIFIED} rows with a finite bound",
+            next_step="depickle migrate --reference-rows rows.csv, with rows as the model sees them in use",
+        )
+
+
+def numbers_condition(share: float | None, without: int = 0) -> dict[str, str]:
+    """What the record says of numbers that were held to the bound of their row, and of those `without` one."""
+    if share is None:
+        return {}
+    left = f"; {without} rows without a bound left open" if without else ""
+    return {"numbers": f"each within its bound, at most {share:.2g} of it{left}"}
 
 
 def _share_of_bounds(
