@@ -11,7 +11,7 @@ from .category_sets import add_category_columns
 from .ensembles import EnsembleTree, add_ensemble, constant_ensemble_tree
 from .graph import Element, Graph
 from .interface import Heads
-from .links import distinct_gap, gap, join_columns, label_index, probabilities
+from .links import distinct_gap, gap, join_columns, label_index, logistic, probabilities
 from .spread import EXP_SPREAD, SINGLE_SPREAD, UNKNOWN, as_bound
 
 __all__ = ["emit_boosted", "emit_decision", "narrowed"]
@@ -116,6 +116,13 @@ def _mask(graph: Graph, columns: tuple[int, ...], width: int) -> str:
 
 
 def _regressor(graph: Graph, raw: str, model: Boosted, element: Element) -> Heads:
+    if model.link == "logistic":
+        p = logistic(graph, raw, model.factor, element)
+        if element == "float32":
+            p = graph.cast(p, "float64")
+        spread = EXP_SPREAD if element == "float64" else SINGLE_SPREAD
+        error = graph.add("Add", graph.add("Mul", p, graph.scalar(0.0)), graph.scalar(spread))
+        return Heads(None, None, p, 1, score_error=error)
     if model.link == "exp":
         raw = graph.add("Exp", raw)
     elif model.link == "signed_square":

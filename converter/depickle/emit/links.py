@@ -18,6 +18,7 @@ __all__ = [
     "join_columns",
     "label_index",
     "last_axis",
+    "logistic",
     "probabilities",
     "soft_max",
     "two_columns",
@@ -41,7 +42,8 @@ def join_columns(graph: Graph, columns: list[str]) -> str:
     return columns[0] if len(columns) == 1 else graph.add("Concat", *columns, axis=1)
 
 
-def _logistic(graph: Graph, raw: str, factor: float, element: Element) -> str:
+def logistic(graph: Graph, raw: str, factor: float, element: Element) -> str:
+    """``1 / (1 + exp(-factor * raw))``."""
     scaled = raw if factor == 1.0 else graph.add("Mul", graph.scalar(factor, element), raw)
     one = graph.scalar(1.0, element)
     return graph.add("Div", one, graph.add("Add", one, graph.add("Exp", graph.add("Neg", scaled))))
@@ -83,15 +85,15 @@ def probabilities(
     """The probabilities [N, C] that belong to raw scores [N, width], or None where the link has none."""
     match link:
         case "logistic":
-            return two_columns(graph, _logistic(graph, raw, factor, element), element)
+            return two_columns(graph, logistic(graph, raw, factor, element), element)
         case "softmax":
             if mirrored:
                 raw = graph.add("Concat", graph.add("Neg", raw), raw, axis=1)
             return soft_max(graph, raw, 2 if mirrored else width, element)
         case "logistic_each":
-            return _logistic(graph, raw, factor, element)
+            return logistic(graph, raw, factor, element)
         case "logistic_normalized" | "logistic_or_uniform":
-            p = _logistic(graph, raw, factor, element)
+            p = logistic(graph, raw, factor, element)
             # exp overflows to infinity in the original, so p is 0 and a row of zeros is 0/0 there; the kernel
             # saturates just below instead.
             gone = graph.add("Less", raw, graph.scalar(-_EXP_OVERFLOW, element))

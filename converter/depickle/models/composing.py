@@ -178,7 +178,7 @@ def has_probabilities(root: Predictor) -> bool:
         case Network() | Neighbours():
             return root.classes > 0
         case Boosted() | Linear():
-            return root.link not in ("none", "identity", "exp", "signed_square")
+            return root.rule is not None and root.link not in ("none", "identity", "exp", "signed_square")
         case Averaged():
             return root.rule is not None
         case HardVote() | OneVsOne() | SupportVectors():

@@ -12,7 +12,7 @@ from .attributes import class_labels, describe, unsupported, wrong
 from .interface import Context, ReadPredictor
 from .label_rules import DOUBLE_BAND, argmax_of_two, certified_argmax
 from .lightgbm_text import LightgbmError, LightgbmText, LightgbmTree, parse_lightgbm
-from .trees import checked_tree, constant_tree
+from .trees import checked_tree, constant_tree, several_outputs
 from .types import Boosted, ClassLabel, LabelRule, Link, Tree
 
 __all__ = ["ZERO_BELOW", "read_lightgbm"]
@@ -32,11 +32,11 @@ _PLAIN_REGRESSIONS = ("regression", "regression_l1", "huber", "fair", "quantile"
 
 
 def read_lightgbm(record: Record, context: Context) -> ReadPredictor:
-    """LGBMClassifier and LGBMRegressor.
+    """LGBMClassifier, LGBMRegressor, and a bare Booster: a regressor of what its predict returns.
 
     Raises:
         UnsupportedModelError: DP603 for objectives, linear trees and predict parameters that are not emitted,
-            DP610 for a model text that cannot be read.
+            DP607 for a bare Booster of several classes, DP610 for a model text that cannot be read.
     """
     text = _handle(record)
     model = _parsed(record, text)
@@ -101,10 +101,15 @@ def _release(text: str) -> tuple[int, int] | None:
     return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else None
 
 
-def _handle(record: Record) -> str:
-    booster = record.get("_Booster")
+def _booster(record: Record) -> Record:
+    booster = record if record.name == "Booster" else record.get("_Booster")
     if not isinstance(booster, Record) or booster.cls != "lightgbm.basic.Booster":
         raise wrong(record, "_Booster", booster, "a fitted booster")
+    return booster
+
+
+def _handle(record: Record) -> str:
+    booster = _booster(record)
     handle = booster.get("_handle", booster.get("handle"))
     if not isinstance(handle, str):
         raise wrong(booster, "_handle", handle, "the model text")
@@ -137,8 +142,7 @@ def _used_trees(record: Record, model: LightgbmText) -> tuple[tuple[LightgbmTree
         for name in _PREDICT_PARAMETERS:
             if plain(other.get(name)) not in (None, False):
                 raise unsupported(record, "A parameter that changes predict", found=name)
-    booster = record.get("_Booster")
-    best = plain(booster.get("best_iteration")) if isinstance(booster, Record) else None
+    best = plain(_booster(record).get("best_iteration"))
     total = len(model.trees) // model.trees_per_iteration
     if best is None or best == -1 or best == 0:
         iterations = total
@@ -231,6 +235,10 @@ def _decision(
             return ("signed_square" if "sqrt" in options else "identity"), 1.0, None
         if width == 1 and name in _EXP_REGRESSIONS:
             return "exp", 1.0, None
+        if record.name == "Booster" and width == 1 and name == "binary" and factor > 0:
+            return "logistic", factor, None
+        if record.name == "Booster" and width > 1:
+            raise several_outputs(record)
     elif width == 1 and len(classes) == 2 and name == "binary" and factor > 0:
         return "logistic", factor, argmax_of_two(factor)
     elif width == len(classes) > 2 and name == "multiclass":

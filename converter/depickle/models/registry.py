@@ -73,6 +73,8 @@ PREDICTORS: Mapping[str, PredictorReader] = {
     ),
     "lightgbm.sklearn.LGBMClassifier": read_lightgbm,
     "lightgbm.sklearn.LGBMRegressor": read_lightgbm,
+    "lightgbm.basic.Booster": read_lightgbm,
+    "xgboost.core.Booster": read_xgboost,
     "xgboost.sklearn.XGBClassifier": read_xgboost,
     "xgboost.sklearn.XGBRegressor": read_xgboost,
     "xgboost.sklearn.XGBRFClassifier": read_xgboost,

@@ -123,7 +123,7 @@ class LabelRule:
 
 Link: TypeAlias = Literal[
     "identity",  # the raw score is the answer
-    "logistic",  # p = 1 / (1 + exp(-factor * raw)), [1 - p, p]
+    "logistic",  # p = 1 / (1 + exp(-factor * raw)), [1 - p, p]; of a regressor p itself
     "softmax",  # exp(raw - max) / sum
     "logistic_each",  # p_k = logistic(raw_k), as they are
     "logistic_normalized",  # p_k = logistic(raw_k), divided by their sum, 0/0 where all are 0

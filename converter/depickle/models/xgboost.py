@@ -17,7 +17,7 @@ from .attributes import describe, integer, unsupported, wrong
 from .forests import FLOAT32_MAX
 from .interface import Context, ReadPredictor
 from .label_rules import certified_argmax, single_above_half
-from .trees import checked_tree
+from .trees import checked_tree, several_outputs
 from .types import Boosted, ClassLabel, LabelRule, Link, Tree
 from .ubjson import Ubjson, UbjsonError, parse_ubjson
 
@@ -32,7 +32,10 @@ _LOG = ("count:poisson", "reg:gamma", "reg:tweedie")
 
 
 def read_xgboost(record: Record, context: Context) -> ReadPredictor:
-    """XGBClassifier, XGBRegressor and their random forests.
+    """XGBClassifier, XGBRegressor and their random forests, and a bare Booster of trees.
+
+    A bare Booster is a regressor of what its predict returns for a DMatrix: all its trees, whichever iteration was
+    the best, and of two classes the probability of the second.
 
     Raises:
         UnsupportedModelError: DP603 for boosters and objectives that are not emitted, DP611 for a booster that
@@ -46,6 +49,13 @@ def read_xgboost(record: Record, context: Context) -> ReadPredictor:
     if booster.get("name") not in ("gbtree", "dart", "gblinear"):
         raise unsupported(
             record, "This booster is not emitted", found=str(booster.get("name")), expected="gbtree or dart"
+        )
+    if record.name == "Booster" and booster.get("name") != "gbtree":
+        raise unsupported(
+            record,
+            "A bare booster of this kind predicts otherwise than the estimators do",
+            found=str(booster.get("name")),
+            expected="gbtree",
         )
     linear = booster.get("name") == "gblinear"
     parameters = _child(record, learner, "learner_model_param")
@@ -103,7 +113,7 @@ def read_xgboost(record: Record, context: Context) -> ReadPredictor:
 
 
 def _learner(record: Record) -> _Object:
-    booster = record.get("_Booster")
+    booster = record if record.name == "Booster" else record.get("_Booster")
     if not isinstance(booster, Record) or booster.cls != "xgboost.core.Booster":
         raise wrong(record, "_Booster", booster, "a fitted booster")
     data = _bytes(booster.get("handle"))
@@ -216,6 +226,10 @@ def _decision(
             return "identity", None
         if name in _LOG:
             return "exp", None
+        if record.name == "Booster" and name == "binary:logistic":
+            return "logistic", None
+        if record.name == "Booster" and str(name).startswith("multi:"):
+            raise several_outputs(record)
     elif len(classes) == 2 and name == "binary:logistic":
         return "logistic", single_above_half()
     elif len(classes) > 2 and name in ("multi:softprob", "multi:softmax"):
@@ -338,7 +352,7 @@ def _used(record: Record, learner: _Object, model: _Object, total: int, width: i
     """Trees up to the best iteration where early stopping recorded one, as the scikit-learn interface uses them."""
     attributes = learner.get("attributes")
     best = attributes.get("best_iteration") if isinstance(attributes, dict) else None
-    if best is None:
+    if best is None or record.name == "Booster":
         return total
     if not isinstance(best, str) or not best.isdigit() or len(best) > 9:
         raise _unreadable(record, "best_iteration is not a number")
