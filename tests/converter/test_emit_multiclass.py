@@ -129,8 +129,16 @@ def test_one_vs_rest_of_two_classes(member: str) -> None:
     holds(OneVsRestClassifier(MEMBERS[member]()), TWO, "proven" if member in EXACT else "certified")
 
 
-@pytest.mark.parametrize("labels", [TWO, SIGNS], ids=["two", "three"])
-@pytest.mark.parametrize("member", [name for name in MEMBERS if name != "xgboost"])
+TEMPERED = [
+    (member, labels)
+    for member in MEMBERS
+    for labels in (TWO, SIGNS)
+    # XGBoost is refused; three classes of HistGradientBoosting are fitted by chance only (NaN in 1.9.1).
+    if member != "xgboost" and (member, labels) != ("histogram", SIGNS)
+]
+
+
+@pytest.mark.parametrize(("member", "labels"), TEMPERED)
 def test_a_temperature(member: str, labels: tuple[Any, ...]) -> None:
     live = CalibratedClassifierCV(MEMBERS[member](), cv=2, method="temperature")
     holds(

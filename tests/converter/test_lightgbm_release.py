@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -211,7 +212,8 @@ def test_a_release_that_was_stated_must_agree_with_the_text() -> None:
     assert refusal.value.code == "DP613"
 
 
-def test_the_worker_holds_the_release_that_is_told() -> None:
+def test_the_worker_holds_the_release_that_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DEPICKLE_ENVIRONMENTS", str(tmp_path))  # none is installed
     X, y = make_data((0, 1))
     live = lgbm().fit(X, y)
     assert vet(pickle.dumps(live)).writer["lightgbm"] == "v4"
