@@ -84,7 +84,7 @@ def test_dart_with_a_predictor_of_its_own_choice_is_refused() -> None:
 @pytest.mark.parametrize("labels", ["binary", "signs"])
 def test_linear_boosters_classify_bit_for_bit(labels: str) -> None:
     X, y = make_data(tuple(range(len(LABELS[labels]))), missing=True)
-    live = XGBClassifier(booster="gblinear", n_estimators=8, n_jobs=1, base_score=0.3, random_state=0).fit(
+    live = XGBClassifier(booster="gblinear", n_estimators=8, n_jobs=1, base_score=0.5, random_state=0).fit(
         X, y
     )
     converted = convert(live)

@@ -33,13 +33,13 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer, OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
-from xgboost import XGBRegressor
+from xgboost import XGBClassifier, XGBRegressor
 
 from depickle.errors import ParityError, UnsupportedModelError
 from depickle.parity.expected import expect_model
 from depickle.pickles import open_package, vet
 
-from .emit_checks import compare, convert, make_data, read
+from .emit_checks import compare, convert, make_data, random_rows, read
 from .proof_kit import Subject, answers, fitted, subject, subject_of
 
 
@@ -333,3 +333,39 @@ def test_encoders_that_carry_the_old_name_beside_the_new_one_are_read() -> None:
     live, X = _fit(_encoded(np.float64), (0, 1))
     live[0].named_transformers_["a"].sparse = "deprecated"
     assert subject_of("two names", live, X).prove() is not None
+
+
+@pytest.mark.parametrize("booster", ["gbtree", "dart"])
+def test_a_base_score_whose_logarithm_is_rounded_apart_stays_within_the_band(booster: str) -> None:
+    """glibc's logf of this base score is one unit in the last place off; the sums are apart after some trees."""
+    live, X = _fit(
+        XGBClassifier(
+            n_estimators=200, learning_rate=0.3, n_jobs=1, base_score=0.7084994912147522, booster=booster
+        ),
+        (0, 1),
+    )
+    one = subject_of(booster, live, X)
+    assert one.prove() is not None
+    rows = random_rows(X, 4000)
+    found = answers(one.emitted.onnx, rows)
+    apart = np.abs(live.predict(rows, output_margin=True).astype(np.float64) - found["scores"][:, 0])
+    # what is left of the band has to part two values of the logistic
+    assert apart.max() < found["bound"].min() - 2.0**-19
+    assert (found["margin"] > found["bound"]).mean() > 0.98
+
+
+def test_a_base_score_of_one_half_is_exact() -> None:
+    live, X = _fit(XGBClassifier(n_estimators=20, n_jobs=1, base_score=0.5), (0, 1))
+    assert compare(convert(live), X).raw_ulp == 0
+    assert answers(convert(live).emitted.onnx, X)["bound"].max() == 2.0**-19
+
+
+def test_a_linear_booster_from_a_logarithm_is_refused_by_each_reading() -> None:
+    live, _ = _fit(XGBClassifier(booster="gblinear", n_estimators=3, n_jobs=1, base_score=0.3), (0, 1))
+    with pytest.raises(UnsupportedModelError) as refusal:
+        read(live)
+    assert refusal.value.code == "DP603"
+    vetted = vet(pickle.dumps(live))
+    with pytest.raises(ParityError) as found:
+        expect_model(open_package(vetted).estimator, vetted.writer)
+    assert found.value.code == "DP710"

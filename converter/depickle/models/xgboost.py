@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -76,11 +77,20 @@ def read_xgboost(record: Record, context: Context) -> ReadPredictor:
     target: tuple[int, ...] = ()
     weights = None
     if linear:
+        if link == "logistic" and baseline[0] != 0.0:
+            raise unsupported(
+                record,
+                "A linear booster whose base score passes through a logarithm, which C libraries round apart",
+                found="another base_score",
+                expected="base_score=0.5",
+            )
         baseline, weights = _linear(record, model, n_features, baseline)
     else:
         trees, target = _trees(record, learner, model, n_features, width)
     if dropped:
         trees = _weighted(record, booster, trees, target, baseline)
+    if rule is not None and link == "logistic" and not linear and baseline[0] != 0.0:
+        rule = replace(rule, band=_start_band(float(baseline[0]), trees), sums_exact=False)
     return ReadPredictor(
         task="classifier" if classifier else "regressor",
         classes=classes,
@@ -240,6 +250,15 @@ def _decision(
         found=describe(str(name)),
         expected="binary:logistic, multi:softprob or a regression objective",
     )
+
+
+def _start_band(start: float, trees: Sequence[Tree]) -> float:
+    """How far the float32 sums may be from the original's, whose C library took the logarithm of the base score.
+
+    A power of two above 8(T + 8)uM: T trees, u = 2⁻²⁴, M the start and the largest leaf of each tree.
+    """
+    largest = abs(start) + sum(float(np.abs(tree.value[tree.is_leaf]).max()) for tree in trees)
+    return float(2.0 ** math.ceil(math.log2(8 * (len(trees) + 8) * 2.0**-24 * max(1.0, largest))))
 
 
 def _baseline(record: Record, parameters: _Object, link: Link, width: int) -> npt.NDArray[np.float64]:

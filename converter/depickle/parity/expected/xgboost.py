@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from .answers import (
     argmax,
     distinct_lead,
     even_chance_single,
+    lead,
     logistic,
     soft_max,
     threshold_rule,
@@ -77,14 +78,33 @@ def expect_xgboost(owner: Record, rows: Expected, derive: Derivation) -> Answer:
     elif objective == "binary:logistic" and classes == 2:
         index = threshold_rule(raw, "GreaterOrEqual", even_chance_single(), "float32")
         p = as_double(two_classes(logistic(raw, dtype="float32"), "float32"))
-        return _answer(wide, index, p, width)
+        band = None
+        if start[0] != 0.0:
+            # The base score passed through a logarithm, which C libraries round apart: no sum is surely bit-equal.
+            if booster.get("name") == "gblinear":
+                raise unreadable("XGBoost model", "base_score", "0.5 in a linear booster")
+            band = _start_band(float(start[0]), found[width:])
+        return _answer(wide, index, p, width, band)
     elif objective in ("multi:softprob", "multi:softmax") and width > 2:
         return _answer(wide, argmax(raw), as_double(soft_max(raw, width)), width)
     raise unreadable(owner, "objective", "an objective whose answer is known")
 
 
-def _answer(raw: Expected, index: Expected, p: Expected, width: int) -> Answer:
+def _start_band(start: float, found: Sequence[ExpectedTree]) -> float:
+    """A power of two above 8(T + 8)uM: T trees, u = 2^-24, M the start and the largest leaf of every tree.
+
+    The start errs by 4 units in the last place, a sum of T + 1 terms by (T + 2)uM, a leaf of dart, which adds the
+    start and takes it off again, by 2u of both, each on each side. What is left, 40u, parts two values of exp.
+    """
+    size = max(1.0, abs(start) + sum(float(np.abs(tree.weight[tree.left < 0]).max()) for tree in found))
+    return float(2.0 ** math.ceil(math.log2(8 * (len(found) + 8) * 2.0**-24 * size)))
+
+
+def _answer(raw: Expected, index: Expected, p: Expected, width: int, band: float | None = None) -> Answer:
     known = tuple(range(max(width, 2)))
+    if band is not None:
+        margin = lead(raw, width)
+        return Answer(known, index, p, raw, margin, as_bound(band, margin), band, band + SINGLE_SPREAD)
     margin = distinct_lead(raw, width)
     bound = as_bound(float(SINGLE_STEPS), margin)
     return Answer(known, index, p, raw, margin, bound, probability_error=SINGLE_SPREAD)
