@@ -213,10 +213,9 @@ def test_a_member_that_never_saw_a_class_gives_it_no_probability() -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: AdaBoostClassifier(LogisticRegression(), n_estimators=2),
         lambda: StackingClassifier([("a", lgbm())], XGBClassifier(booster="gblinear", n_estimators=2), cv=2),
     ],
-    ids=["boosted linear models", "products in float32 over inexact answers"],
+    ids=["products in float32 over inexact answers"],
 )
 def test_compositions_without_an_exact_form_are_refused(make: Callable[[], Any]) -> None:
     X, y = make_data((0, 1))

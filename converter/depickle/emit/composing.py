@@ -15,7 +15,7 @@ from .interface import Heads
 from .links import join_columns
 from .spread import Spread
 
-__all__ = ["Emit", "batch_of", "column_of", "emit_member", "present", "response_of", "share"]
+__all__ = ["Emit", "batch_of", "column_of", "emit_member", "largest_gamma", "present", "response_of", "share"]
 
 Emit: TypeAlias = Callable[[Graph, Rows, Predictor], Heads]
 
@@ -58,3 +58,8 @@ def share(graph: Graph, columns: list[str], *, uniform: bool) -> str:
     empty = graph.add("Equal", sums, graph.scalar(0.0))
     instead = graph.scalar(1.0 / len(columns)) if uniform else joined
     return graph.add("Where", empty, instead, graph.add("Div", joined, sums))
+
+
+def largest_gamma(heads: Sequence[Heads]) -> float:
+    """The largest constant of the members' bounds."""
+    return max(head.gamma for head in heads if head.gamma is not None)

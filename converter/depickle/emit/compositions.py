@@ -19,16 +19,14 @@ from ..models.types import (
     Linear,
     Stacked,
     Thresholded,
-    TreeVotes,
 )
 from .certain import Rows
-from .composing import Emit, batch_of, column_of, emit_member, present, response_of, share
-from .forests import emit_rows
+from .composing import Emit, batch_of, column_of, emit_member, largest_gamma, present, response_of, share
 from .graph import Graph
 from .interface import Heads
 from .isotonic import emit_curve, share_error
 from .linear import dot_product_gamma, emit_linear
-from .links import gap, join_columns, label_index, last_axis, probabilities, two_columns
+from .links import gap, join_columns, label_index, last_axis, two_columns
 from .paths import all_paths, hold_paths
 from .spread import CARRIED, EXP_SPREAD, LEAST, ROUNDING, UNKNOWN, Spread, as_bound, total, widened
 from .temperature import emit_tempered
@@ -39,7 +37,6 @@ __all__ = [
     "emit_hard_vote",
     "emit_stacked",
     "emit_thresholded",
-    "emit_tree_votes",
 ]
 
 
@@ -124,44 +121,8 @@ def emit_hard_vote(graph: Graph, rows: Rows, model: HardVote, emit: Emit) -> Hea
         0,
         margin,
         as_bound(graph, 0.0, margin),
-        _largest_gamma(heads),
+        largest_gamma(heads),
         max_batch=batch_of(heads),
-    )
-
-
-def _largest_gamma(heads: Sequence[Heads]) -> float:
-    return max(head.gamma for head in heads if head.gamma is not None)
-
-
-def emit_tree_votes(graph: Graph, x: str, model: TreeVotes) -> Heads:
-    """AdaBoost over trees."""
-    columns = model.forest.outputs
-    rows, batch = emit_rows(graph, x, model.forest)
-    if columns == 2:
-        raw = graph.add("Sub", column_of(graph, rows, 1), column_of(graph, rows, 0))
-        both = graph.add("Concat", graph.add("Neg", raw), raw, axis=1)
-        scaled = graph.add("Div", both, graph.scalar(2.0))
-    else:
-        raw = rows
-        scaled = graph.add("Div", rows, graph.scalar(float(columns - 1)))
-    p = probabilities(graph, scaled, "softmax", width=columns)
-    index = label_index(graph, model.rule, scores=raw, probabilities=p)
-    width = 1 if columns == 2 else columns
-    if model.rule.exact:
-        return Heads(index, p, raw, width, probability_error=EXP_SPREAD, max_batch=batch)
-    margin = gap(graph, raw, width)
-    band = model.rule.band
-    return Heads(
-        index,
-        p,
-        raw,
-        width,
-        margin,
-        as_bound(graph, band, margin),
-        band,
-        score_error=band,
-        probability_error=band + EXP_SPREAD,
-        max_batch=batch,
     )
 
 

@@ -24,6 +24,7 @@ from ..models.types import (
     HardVote,
     Isolation,
     Linear,
+    Median,
     OneVsOne,
     OneVsRest,
     Predictor,
@@ -31,6 +32,7 @@ from ..models.types import (
     Thresholded,
     TreeVotes,
     TypedModel,
+    Votes,
     walk_predictors,
 )
 from .boosted import emit_boosted
@@ -41,7 +43,6 @@ from .compositions import (
     emit_hard_vote,
     emit_stacked,
     emit_thresholded,
-    emit_tree_votes,
 )
 from .continued import emit_continued
 from .forests import emit_forest
@@ -55,6 +56,7 @@ from .neighbours import emit_neighbours
 from .networks import emit_linear_behind, emit_network
 from .paths import boosted_cuts, certain_paths, forest_cuts, hold_paths
 from .support_vectors import emit_support_vectors
+from .weight_boosting import emit_median, emit_tree_votes, emit_votes
 
 __all__ = ["EmittedModel", "emit_onnx"]
 
@@ -155,6 +157,10 @@ def emit_predictor(graph: Graph, rows: Rows, predictor: Predictor) -> Heads:
             return emit_averaged(graph, rows, predictor, emit_predictor)
         case HardVote():
             return emit_hard_vote(graph, rows, predictor, emit_predictor)
+        case Votes():
+            return emit_votes(graph, rows, predictor, emit_predictor)
+        case Median():
+            return emit_median(graph, rows, predictor, emit_predictor)
         case Calibrated():
             return emit_calibrated(graph, rows, predictor, emit_predictor)
         case Continued():

@@ -92,10 +92,16 @@ class Graph:
         self, operator: str, *inputs: str, domain: str = "", outputs: int = 1, **attributes: Attribute
     ) -> str:
         """Append a node; returns the name of its first output."""
+        return self.add_all(operator, *inputs, domain=domain, outputs=outputs, **attributes)[0]
+
+    def add_all(
+        self, operator: str, *inputs: str, domain: str = "", outputs: int = 1, **attributes: Attribute
+    ) -> list[str]:
+        """Append a node; returns the names of all its outputs."""
         names = [f"v{self._count + place}" for place in range(outputs)]
         self._count += outputs
         self._node(operator, domain, list(inputs), names, attributes)
-        return names[0]
+        return names
 
     def add_pair(self, operator: str, *inputs: str, **attributes: Attribute) -> tuple[str, str]:
         """Append a node of two outputs; returns the names of both."""

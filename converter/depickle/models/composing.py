@@ -23,6 +23,7 @@ from .types import (
     HardVote,
     Isolation,
     Linear,
+    Median,
     Member,
     OneVsOne,
     OneVsRest,
@@ -32,6 +33,7 @@ from .types import (
     Task,
     Thresholded,
     TreeVotes,
+    Votes,
 )
 
 __all__ = ["askable", "composed", "has_probabilities", "is_exact", "member_of", "preferred", "read_members"]
@@ -171,7 +173,7 @@ def has_probabilities(root: Predictor) -> bool:
     match root:
         case Chain():
             return has_probabilities(root.predictor)
-        case Isolation():
+        case Isolation() | Median():
             return False
         case Forest():
             return root.rule is not None
@@ -183,7 +185,7 @@ def has_probabilities(root: Predictor) -> bool:
             return root.rule is not None
         case HardVote() | OneVsOne() | SupportVectors():
             return False
-        case TreeVotes() | Calibrated():
+        case TreeVotes() | Votes() | Calibrated():
             return True
         case Thresholded():
             return has_probabilities(root.member.predictor)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models made of models whose answers are added or stacked: searches, voting, bagging, AdaBoost, stacking."""
+"""Models made of models whose answers are added or stacked: searches, voting, bagging, stacking."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from .attributes import (
 )
 from .certainty import takes_inexact
 from .composing import askable, composed, is_exact, member_of, read_members
-from .forests import FLOAT32_MAX
 from .interface import Context, ReadPredictor
 from .label_rules import DOUBLE_BAND
 from .trees import revalued
@@ -36,11 +35,9 @@ from .types import (
     Predictor,
     Response,
     Stacked,
-    Tree,
-    TreeVotes,
 )
 
-__all__ = ["bag_columns", "read_adaboost", "read_bagging", "read_search", "read_stacking", "read_voting"]
+__all__ = ["bag_columns", "read_bagging", "read_search", "read_stacking", "read_voting"]
 
 
 def read_search(record: Record, context: Context) -> ReadPredictor:
@@ -189,62 +186,6 @@ def _merged_trees(within: Sequence[Member], outputs: int) -> Forest | None:
         value[:, list(member.places)] = tree.value
         trees.append(revalued(tree, value, member.columns))
     return Forest(tuple(trees), outputs, float(len(trees)), LabelRule("argmax_probabilities"))
-
-
-_VOTES_AGAINST_SINCE = (1, 3)  # before, a tree did not vote against the other classes (scikit-learn 1.3.1)
-
-
-def read_adaboost(record: Record, context: Context) -> ReadPredictor:
-    """AdaBoostClassifier over single trees, SAMME and SAMME.R.
-
-    Raises:
-        UnsupportedModelError: DP603 for members that are not single trees.
-    """
-    version = context.version(record)
-    classes = class_labels(record, "classes_", record.get("classes_"))
-    parts = read_members(record, context, record.get("estimators_"), "estimators_")
-    weights = float_array(record, "estimator_weights_", shape=(None,))
-    real = plain(record.get("algorithm")) == "SAMME.R"
-    count = len(classes)
-    if count < 2 or len(weights) < len(parts):
-        raise wrong(
-            record, "estimator_weights_", record.get("estimator_weights_"), "a weight for each member"
-        )
-    if version == (1, 3) and not real:
-        raise unsupported(record, "Releases of 1.3 count SAMME votes in two ways", found="SAMME of 1.3")
-    trees = []
-    for part, weight in zip(parts, weights, strict=False):
-        forest = part.root
-        if not isinstance(forest, Forest) or forest.divisor is not None or part.classes != classes:
-            raise unsupported(
-                record,
-                "AdaBoost is emitted over single trees only",
-                found=part.family,
-                expected="a decision tree",
-            )
-        (tree,) = forest.trees
-        trees.append(revalued(tree, _votes(tree, float(weight), count, version, real=real)))
-    rule = LabelRule("score_above", 0.0) if count == 2 else LabelRule("argmax_scores")
-    if real:
-        # Of T members and K classes: (K - 1)(K + T)2^-42, above what logarithms and their sums err by.
-        rule = replace(rule, exact=False, band=DOUBLE_BAND * 64 * (len(parts) + count) * (count - 1))
-    root = TreeVotes(Forest(tuple(trees), count, float(weights.sum()), None), rule)
-    found = composed(record, parts, root, classes=classes, exact=not real)
-    return replace(found, decision_function=True, allow_nan=False, allow_infinite=False, max_abs=FLOAT32_MAX)
-
-
-def _votes(
-    tree: Tree, weight: float, count: int, version: tuple[int, int], *, real: bool
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """What each node adds per class, with the operations of `decision_function`."""
-    if real:
-        proba = np.clip(tree.value, np.finfo(np.float64).eps, None)
-        log = np.log(proba)
-        return np.asarray((count - 1) * (log - (1.0 / count) * log.sum(axis=1)[:, np.newaxis]))
-    chosen = np.argmax(tree.value, axis=1)[:, np.newaxis] == np.arange(count)
-    if version < _VOTES_AGAINST_SINCE:
-        return np.asarray(chosen * weight, dtype=np.float64)
-    return np.asarray(np.where(chosen, weight, -1 / (count - 1) * weight), dtype=np.float64)
 
 
 _ARITHMETIC = (

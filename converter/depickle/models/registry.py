@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .compositions import read_adaboost, read_bagging, read_search, read_stacking, read_voting
+from .compositions import read_bagging, read_search, read_stacking, read_voting
 from .decisions import (
     read_calibrated,
     read_fixed_threshold,
@@ -49,6 +49,7 @@ from .unions import (
     read_polynomial,
     read_transformer_pipeline,
 )
+from .weight_boosting import read_adaboost, read_adaboost_regressor
 from .wrappers import read_frozen, read_frozen_transform, read_self_training, read_several_outputs
 from .xgboost import read_xgboost
 
@@ -119,6 +120,7 @@ PREDICTORS: Mapping[str, PredictorReader] = {
     "sklearn.ensemble._bagging.BaggingClassifier": read_bagging,
     "sklearn.ensemble._bagging.BaggingRegressor": read_bagging,
     "sklearn.ensemble._weight_boosting.AdaBoostClassifier": read_adaboost,
+    "sklearn.ensemble._weight_boosting.AdaBoostRegressor": read_adaboost_regressor,
     "sklearn.ensemble._iforest.IsolationForest": read_isolation_forest,
     "sklearn.ensemble._stacking.StackingClassifier": read_stacking,
     "sklearn.ensemble._stacking.StackingRegressor": read_stacking,

@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias, Union
 import numpy as np
 import numpy.typing as npt
 
+from .boosting_types import Median, Votes
 from .dense_types import Affine, Binarize, Categories, Digitize, Function, Network, Normalize, Power
 from .stored_types import Neighbours, SupportVectors
 
@@ -41,6 +42,7 @@ __all__ = [
     "LabelRule",
     "Linear",
     "Link",
+    "Median",
     "Member",
     "Multiply",
     "OneVsOne",
@@ -58,6 +60,7 @@ __all__ = [
     "Tree",
     "TreeVotes",
     "TypedModel",
+    "Votes",
     "walk_predictors",
 ]
 
@@ -500,7 +503,17 @@ class Stacked:
 
 
 Composition: TypeAlias = Union[  # noqa: UP007
-    Averaged, HardVote, TreeVotes, Calibrated, Thresholded, OneVsRest, OneVsOne, Stacked, Continued
+    Averaged,
+    HardVote,
+    TreeVotes,
+    Votes,
+    Median,
+    Calibrated,
+    Thresholded,
+    OneVsRest,
+    OneVsOne,
+    Stacked,
+    Continued,
 ]
 Predictor: TypeAlias = Union[  # noqa: UP007
     Forest, Boosted, Linear, Network, Isolation, SupportVectors, Neighbours, Chain, Composition
@@ -572,7 +585,12 @@ def walk_predictors(root: Predictor) -> Iterator[Predictor]:
             yield root.stages
         case Calibrated() | Thresholded():
             yield from walk_predictors(root.member.predictor)
-        case Averaged() | HardVote() | OneVsRest() | OneVsOne() | Stacked():
+        case Median(answers=Forest() as forest):
+            yield forest
+        case Median(answers=tuple() as members):
+            for member in members:
+                yield from walk_predictors(member.predictor)
+        case Averaged() | HardVote() | Votes() | OneVsRest() | OneVsOne() | Stacked():
             for member in root.members:
                 yield from walk_predictors(member.predictor)
             if isinstance(root, Stacked):
