@@ -25,6 +25,7 @@ from sklearn.ensemble import (
     GradientBoostingClassifier,
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
+    IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
     StackingClassifier,
@@ -241,6 +242,16 @@ SUBJECTS: dict[str, Callable[[str], Subject]] = {
             StandardScaler(), MLPClassifier((5, 4), activation="tanh", random_state=0, max_iter=40)
         ),
         _SIGNS,
+    ),
+    "isolation forest": lambda name: fitted(
+        name,
+        make_pipeline(RobustScaler(), IsolationForest(n_estimators=6, max_samples=40, random_state=0)),
+        (),
+    ),
+    "isolation forest of some columns": lambda name: fitted(
+        name,
+        IsolationForest(n_estimators=8, max_samples=30, max_features=3, contamination=0.1, random_state=0),
+        (),
     ),
     "projection": lambda name: fitted(
         name, make_pipeline(PCA(3, whiten=True), LogisticRegression(max_iter=300)), _BINARY

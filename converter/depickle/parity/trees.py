@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..errors import ParityError
 from ..pickles.graph import Array, ListNode, Record
 from .boosters import lightgbm_trees, xgboost_trees
 from .expected.categories import sets_of
+from .expected.isolation import column_subsets
 from .source import SourceTree, members
 
 __all__ = ["read_trees"]
@@ -24,10 +26,8 @@ def read_trees(estimator: Record) -> tuple[SourceTree, ...] | None:
     Raises:
         ParityError: DP710 where its fitted attributes are not what its class documents.
     """
-    for name, read in _FAMILIES.items():
-        if estimator.name in (f"{name}Classifier", f"{name}Regressor"):
-            return tuple(read(estimator))
-    return None
+    read = _FAMILIES.get(estimator.name.removesuffix("Classifier").removesuffix("Regressor"))
+    return None if read is None else tuple(read(estimator))
 
 
 def _sklearn_tree(record: Record) -> SourceTree:
@@ -50,6 +50,17 @@ def _sklearn_tree(record: Record) -> SourceTree:
 
 def _forest(estimator: Record) -> list[SourceTree]:
     return [_sklearn_tree(member) for member in members(estimator.get("estimators_"))]
+
+
+def _isolation_forest(estimator: Record) -> list[SourceTree]:
+    """The splits name columns of the input, also where each tree was given some of them."""
+    trees, subsets = _forest(estimator), column_subsets(estimator)
+    if subsets is None:
+        return trees
+    return [
+        replace(tree, feature=np.where(tree.is_leaf, -1, columns[np.where(tree.is_leaf, 0, tree.feature)]))
+        for tree, columns in zip(trees, subsets, strict=True)
+    ]
 
 
 def _single(estimator: Record) -> list[SourceTree]:
@@ -94,6 +105,7 @@ _FAMILIES: dict[str, Callable[[Record], list[SourceTree]]] = {
     "RandomForest": _forest,
     "ExtraTrees": _forest,
     "GradientBoosting": _forest,
+    "IsolationForest": _isolation_forest,
     "HistGradientBoosting": _histogram,
     "LGBM": lightgbm_trees,
     "XGB": xgboost_trees,

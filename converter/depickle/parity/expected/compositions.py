@@ -81,6 +81,8 @@ def _there(value: Expected | None) -> Expected:
 
 def response(answer: Answer, *, scores: bool) -> tuple[Expected, Spread]:
     """A member's scores or its probabilities, and how far they may be off."""
+    if answer.detects:
+        raise NotDerivedError("an outlier detector as a member")
     if scores:
         return _there(answer.scores), answer.score_error
     return _there(answer.probabilities), answer.probability_error

@@ -19,6 +19,7 @@ from .forests import expect_forest, expect_tree
 from .gradient_boosting import expect_gradient_boosting
 from .hist_boosting import expect_hist_boosting
 from .inexact import error_of
+from .isolation import expect_isolation_forest
 from .lightgbm import expect_lightgbm
 from .linear import LINEAR_CLASSIFIERS, LINEAR_REGRESSORS, LOGISTIC
 from .preprocessing import SCALERS
@@ -139,6 +140,7 @@ FAMILIES: dict[str, Family] = {
         )
         for task in ("Classifier", "Regressor")
     },
+    "sklearn.ensemble._iforest.IsolationForest": expect_isolation_forest,
     "sklearn.ensemble._weight_boosting.AdaBoostClassifier": expect_adaboost,
     "sklearn.calibration.CalibratedClassifierCV": expect_calibrated,
     "sklearn.multiclass.OneVsRestClassifier": expect_one_vs_rest,

@@ -10,7 +10,7 @@ from ...pickles.graph import Record
 from ..walk import MODE_LESS_OR_EQUAL, ExpectedTree
 from .reading import array, record, table, unreadable
 
-__all__ = ["LeafRows", "constant_tree", "leaf_rows", "numbered_tree", "weighted_tree"]
+__all__ = ["LeafRows", "constant_tree", "leaf_rows", "leaves_of", "numbered_tree", "weighted_tree"]
 
 LeafRows = npt.NDArray[np.float64]
 _FIELDS = ("left_child", "right_child", "feature", "threshold")
@@ -18,6 +18,11 @@ _FIELDS = ("left_child", "right_child", "feature", "threshold")
 
 def _nodes(estimator: Record) -> npt.NDArray[np.void]:
     return table(record(estimator, "tree_"), "nodes", _FIELDS)
+
+
+def leaves_of(estimator: Record) -> npt.NDArray[np.bool_]:
+    """Which nodes are leaves."""
+    return np.asarray(_nodes(estimator)["left_child"] < 0)
 
 
 def leaf_rows(estimator: Record, width: int) -> LeafRows:
@@ -56,7 +61,7 @@ def _tree(estimator: Record, leaves: npt.NDArray[np.float64], target: int) -> Ex
 
 def numbered_tree(estimator: Record, first: int, target: int) -> ExpectedTree:
     """The tree, each leaf answering with its number; its leaves are numbered from `first` in node order."""
-    leaves = int(np.count_nonzero(_nodes(estimator)["left_child"] < 0))
+    leaves = int(np.count_nonzero(leaves_of(estimator)))
     return _tree(estimator, np.arange(first, first + leaves, dtype=np.float64), target)
 
 

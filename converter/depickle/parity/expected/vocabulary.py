@@ -51,6 +51,7 @@ class Answer:
         probability_error: the same of `probabilities`.
         decides: whether the original has a decision_function; None where the file does not tell.
         single: whether a regressor's numbers are float32 in the original, so that it adds them in float32.
+        detects: whether it is an outlier detector, whose -1 and 1 no composition combines.
     """
 
     labels: Labels | None = None
@@ -63,6 +64,7 @@ class Answer:
     probability_error: Spread = 0.0
     decides: bool | None = False
     single: bool = False
+    detects: bool = False
 
 
 def apply(operator: str, *inputs: Expected, **attributes: Attribute) -> Expected:
