@@ -28,6 +28,7 @@ from sklearn.ensemble import (
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
+    IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
 )
@@ -213,7 +214,16 @@ REGRESSORS: dict[str, Family] = {
     ),
 }
 
-OUTLIERS: dict[str, Family] = {}
+OUTLIERS: dict[str, Family] = {
+    "IsolationForest": Family(lambda _: IsolationForest(n_estimators=12, random_state=0)),
+    "IsolationForest, a tenth outliers": Family(
+        lambda _: IsolationForest(n_estimators=12, contamination=0.1, random_state=0)
+    ),
+    "IsolationForest, half of the columns": Family(
+        lambda _: IsolationForest(n_estimators=12, max_features=0.5, max_samples=100, random_state=0)
+    ),
+    "IsolationForest, 100 trees": Family(lambda _: IsolationForest(random_state=0), fronts=_FEW),
+}
 
 FRONTS: dict[str, Callable[[], list[Any]]] = {
     "nothing": list,
