@@ -26,11 +26,14 @@ _MODES = {"<=": _LESS_OR_EQUAL, "<": _LESS}
 
 @dataclass(frozen=True, eq=False)
 class EnsembleTree:
-    """A tree with, for each of its leaves in node order, the weight it adds and the target it adds it to."""
+    """A tree with, for each of its leaves in node order, the weight it adds and the target it adds it to.
+
+    `target` is one number for all leaves, or one for each.
+    """
 
     tree: Tree
     weight: npt.NDArray[np.float64]
-    target: int
+    target: int | npt.NDArray[np.int64]
 
 
 @dataclass(eq=False)

@@ -10,6 +10,7 @@ not), and the last entry is divided by the number of trees: the operations of th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +26,7 @@ __all__ = [
     "compared_trees",
     "emit_forest",
     "emit_leaf_rows",
+    "emit_leaves",
     "emit_rows",
     "rounded",
 ]
@@ -82,6 +84,19 @@ def rounded(graph: Graph, x: str, model: Forest, element: Element) -> str:
         return x
     x = graph.cast(x, "float32")
     return graph.cast(x, "float64") if element == "float64" else x
+
+
+def emit_leaves(graph: Graph, x: str, trees: Sequence[Tree]) -> str:
+    """1 in the column of each leaf reached, 0 in the others, [N, leaves] of float64; both are exact in float32."""
+    start = 0
+    placed = []
+    for tree in trees:
+        count = int(np.count_nonzero(tree.is_leaf))
+        single = replace(tree, threshold=_rounded_down(tree))
+        placed.append(EnsembleTree(single, np.ones(count), np.arange(start, start + count)))
+        start += count
+    reached = add_ensemble(graph, graph.cast(x, "float32"), placed, targets=start, element="float32")
+    return graph.cast(reached, "float64")
 
 
 def compared_trees(model: Forest) -> tuple[tuple[Tree, ...], Element]:

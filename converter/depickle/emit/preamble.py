@@ -17,6 +17,7 @@ from ..models.types import (
     Divide,
     Encode,
     Impute,
+    Leaves,
     Multiply,
     Products,
     Select,
@@ -24,6 +25,7 @@ from ..models.types import (
     Subtract,
     Transform,
 )
+from .forests import emit_leaves
 from .graph import Graph
 from .links import join_columns, last_axis
 
@@ -52,6 +54,8 @@ def emit_transforms(graph: Graph, x: str, steps: Sequence[Transform]) -> str:
                 x = _products(graph, x, step.terms)
             case Encode():
                 x = _encode(graph, x, step)
+            case Leaves():
+                x = emit_leaves(graph, x, step.trees)
             case Branches():
                 parts = [
                     emit_transforms(graph, _columns(graph, x, columns), inner)

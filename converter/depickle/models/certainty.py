@@ -26,6 +26,7 @@ from .types import (
     HardVote,
     Impute,
     Isolation,
+    Leaves,
     Linear,
     Member,
     Multiply,
@@ -53,6 +54,7 @@ __all__ = [
     "is_doubtful",
     "keeps_missing",
     "meets_inexact",
+    "rounds",
     "takes_inexact",
     "touched",
 ]
@@ -169,6 +171,8 @@ def columns_after(steps: Sequence[Transform], columns: int) -> int:
                 columns = len(step.terms)
             case Categories():
                 columns = step.width if step.kept is None else len(step.kept)
+            case Leaves():
+                columns = sum(int(np.count_nonzero(tree.is_leaf)) for tree in step.trees)
             case Digitize():
                 columns = sum(step.bins) if step.one_hot else len(step.bins)
             case _:
@@ -216,6 +220,15 @@ def is_conditional(steps: Sequence[Transform]) -> bool:
             case Branches(branches=branches) if any(is_conditional(inner) for _, inner in branches):
                 return True
     return False
+
+
+def rounds(steps: Sequence[Transform]) -> bool:
+    """Whether a step rounds rows to float32, and so raises beyond its range."""
+    return any(
+        isinstance(step, Leaves)
+        or (isinstance(step, Branches) and any(rounds(inner) for _, inner in step.branches))
+        for step in steps
+    )
 
 
 def takes_inexact(record: Record, root: Predictor, doubt: Doubt = True) -> bool:

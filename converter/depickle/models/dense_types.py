@@ -8,10 +8,13 @@ entry by entry. `Categories` with `strict` and every `Function` also say whether
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:  # that module's unions are made of these types
+    from .types import Tree
 
 __all__ = [
     "LARGEST_POWER",
@@ -22,6 +25,7 @@ __all__ = [
     "Digitize",
     "Function",
     "FunctionName",
+    "Leaves",
     "Network",
     "Norm",
     "Normalize",
@@ -126,6 +130,13 @@ class Binarize:
     """1 where a value exceeds `threshold`, else 0."""
 
     threshold: float
+
+
+@dataclass(frozen=True, eq=False)
+class Leaves:
+    """A column for each leaf, tree after tree in node order: 1 where the row, rounded to float32, ends, else 0."""
+
+    trees: tuple[Tree, ...]
 
 
 @dataclass(frozen=True, eq=False)

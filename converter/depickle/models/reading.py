@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import UnsupportedModelError
 from ..pickles.graph import Array, Record, TupleNode, Value, plain
 from .attributes import describe, members, unsupported, wrong
-from .certainty import ends_inexact, is_conditional, meets_inexact, takes_inexact
+from .certainty import ends_inexact, is_conditional, meets_inexact, rounds, takes_inexact
 from .dense_types import (
     LARGEST_POWER,
     Affine,
@@ -25,6 +25,7 @@ from .dense_types import (
     Normalize,
     Power,
 )
+from .forests import FLOAT32_MAX
 from .interface import MAX_NESTING, Context, ReadPredictor, ReadTransform
 from .registry import PREDICTORS, TRANSFORMS
 from .types import (
@@ -37,6 +38,7 @@ from .types import (
     Forest,
     Impute,
     InputFacts,
+    Leaves,
     Linear,
     Multiply,
     Products,
@@ -278,7 +280,9 @@ def _bound(record: Record, steps: Sequence[Transform], limit: float | None) -> f
     One number for all columns, so the narrowest column decides; it matters at 1e30 and beyond only.
     """
     if limit is None:
-        return None
+        if not rounds(steps):
+            return None
+        limit = math.inf
     per_column: np.ndarray[tuple[int, ...], np.dtype[np.float64]] | float = limit
     shrink = 1.0 - 2.0**-40
     with np.errstate(all="ignore"):
@@ -329,6 +333,8 @@ def _bound(record: Record, steps: Sequence[Transform], limit: float | None) -> f
                             record, "A power that may leave the float32 range", found="a narrow scale"
                         )
                     per_column = math.inf
+                case Leaves():
+                    per_column = FLOAT32_MAX
                 case Clip() | Binarize() | Digitize() | Categories():
                     per_column = math.inf
                 case Affine():

@@ -13,6 +13,7 @@ from .decisions import (
     read_one_vs_rest,
     read_tuned_threshold,
 )
+from .embedding import read_trees_embedding
 from .encoders import read_binarizer, read_bins, read_one_hot_encoder, read_ordinal_encoder
 from .forests import read_forest, read_tree
 from .gradient_boosting import read_gradient_boosting
@@ -144,6 +145,7 @@ TRANSFORMS: Mapping[str, TransformReader] = {
     "sklearn.preprocessing._discretization.KBinsDiscretizer": read_bins,
     "sklearn.preprocessing._encoders.OneHotEncoder": read_one_hot_encoder,
     "sklearn.preprocessing._encoders.OrdinalEncoder": read_ordinal_encoder,
+    "sklearn.ensemble._forest.RandomTreesEmbedding": read_trees_embedding,
     "sklearn.decomposition._pca.PCA": read_pca,
     "sklearn.decomposition._incremental_pca.IncrementalPCA": read_pca,
     "sklearn.decomposition._truncated_svd.TruncatedSVD": read_projection,

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .boosting_types import Median, Votes
-from .dense_types import Affine, Binarize, Categories, Digitize, Function, Network, Normalize, Power
+from .dense_types import Affine, Binarize, Categories, Digitize, Function, Leaves, Network, Normalize, Power
 from .stored_types import Neighbours, SupportVectors
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "InputFacts",
     "Isolation",
     "LabelRule",
+    "Leaves",
     "Linear",
     "Link",
     "Median",
@@ -305,7 +306,7 @@ Conditional: TypeAlias = Union[  # noqa: UP007
     Affine, Function, Normalize, Power, Categories, Digitize, Binarize
 ]
 Transform: TypeAlias = Union[  # noqa: UP007
-    Elementwise, Impute, Select, Products, Branches, Encode, Conditional
+    Elementwise, Impute, Select, Products, Branches, Encode, Leaves, Conditional
 ]
 
 
