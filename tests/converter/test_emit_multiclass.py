@@ -330,14 +330,12 @@ def test_several_outputs_are_refused_as_such(live: Any) -> None:
         lambda: OneVsRestClassifier(BaggingClassifier(linear(), 3, random_state=0)),
         lambda: CalibratedClassifierCV(xgboost(), cv=2, method="temperature"),
         lambda: CalibratedClassifierCV(OneVsRestClassifier(forest()), cv=2, method="temperature"),
-        lambda: StackingClassifier([("a", linear())], forest(), cv=2, stack_method="predict"),
     ],
     ids=[
         "mean of decisions",
         "rests of bags",
         "float32 temperature",
         "shares that may be 0",
-        "a tree over labels",
     ],
 )
 def test_what_depends_on_more_than_the_row_is_refused(make: Callable[[], Any]) -> None:

@@ -101,6 +101,9 @@ COMPOSED: dict[str, Callable[[], Any]] = {
         make_pipeline(StandardScaler(), _forest()), 3, max_features=0.6, random_state=0
     ),
     "stack": lambda: StackingClassifier([("a", _forest()), ("b", LogisticRegression())], _lgbm(), cv=2),
+    "stack over labels": lambda: StackingClassifier(
+        [("a", LogisticRegression()), ("b", _forest())], _forest(), cv=2, stack_method="predict"
+    ),
     "stack beside its input": lambda: StackingClassifier(
         [("a", LogisticRegression()), ("b", _hist())], _forest(), cv=2, passthrough=True
     ),
