@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .models.dense_types import Categories, Function
-from .models.types import Branches, Chain, Impute, Member, Select, Transform
+from .models.types import Apply, Branches, Chain, Impute, Member, Select, Transform
 
 __all__ = ["answerable_rows"]
 
@@ -81,6 +81,8 @@ def _after(
                 sources = np.full(_width(step), _LOST)
             case Function():
                 positive |= set(sources[sources != _LOST].tolist())
+            case Apply(function="Truncate"):
+                pass  # whole numbers stay as they are
             case Impute(kept=kept, indicators=indicators):
                 sources = np.concatenate([sources[list(kept)], np.full(len(indicators), _LOST)])
             case _:  # values change, or the columns do: nothing is known of them from here on

@@ -54,14 +54,21 @@ def words() -> np.ndarray:
     return np.array(["SELL", "WAIT", "BUY"])[signs() + 1]
 
 
+def _projected(last: Any) -> Any:
+    """`last` behind a transformer that has no exact conversion."""
+    return make_pipeline(StandardScaler(), KernelPCA(3), last)
+
+
 @functools.cache
 def models() -> dict[str, Any]:
     """Fitted models that have no exact conversion, by an English name."""
     X, y = rows(), signs()
     return {
-        "naive Bayes": GaussianNB().fit(X, y),
-        "naive Bayes of truth values": BernoulliNB(binarize=0.5).fit(X, y),
-        "quadratic discriminant, words as labels": QuadraticDiscriminantAnalysis().fit(X, words()),
+        "naive Bayes": _projected(GaussianNB()).fit(X, y),
+        "naive Bayes of truth values": _projected(BernoulliNB(binarize=0.5)).fit(X, y),
+        "quadratic discriminant, words as labels": _projected(QuadraticDiscriminantAnalysis()).fit(
+            X, words()
+        ),
         "support vectors behind a kernel projection": make_pipeline(
             StandardScaler(), KernelPCA(3), SVC()
         ).fit(X, y),

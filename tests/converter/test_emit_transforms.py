@@ -10,17 +10,25 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.compose import ColumnTransformer, make_column_transformer
-from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingClassifier, HistGradientBoostingClassifier
+from sklearn.ensemble import (
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
 from sklearn.feature_selection import (
     RFE,
+    GenericUnivariateSelect,
+    SelectFdr,
     SelectFpr,
+    SelectFromModel,
     SelectFwe,
     SelectKBest,
     SelectPercentile,
     VarianceThreshold,
 )
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import Lasso, LogisticRegression, Ridge
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -35,6 +43,7 @@ from sklearn.tree import DecisionTreeClassifier
 from depickle.errors import UnsupportedModelError
 
 from .emit_checks import compare, convert, make_data, read
+from .proof_kit import subject_of
 
 TRANSFORMERS: dict[str, Callable[[], Any]] = {
     "column transformer": lambda: make_column_transformer(
@@ -52,6 +61,20 @@ TRANSFORMERS: dict[str, Callable[[], Any]] = {
     "percentile": lambda: SelectPercentile(percentile=60),
     "false positive rate": lambda: SelectFpr(alpha=0.9),
     "family-wise error": lambda: SelectFwe(alpha=0.9),
+    "false discovery rate": lambda: SelectFdr(alpha=0.9),
+    **{
+        f"generic, {mode}": lambda mode=mode, param=param: GenericUnivariateSelect(mode=mode, param=param)
+        for mode, param in (("percentile", 40), ("k_best", 2), ("fpr", 0.9), ("fdr", 0.9), ("fwe", 0.9))
+    },
+    "linear importances": lambda: SelectFromModel(Ridge()),
+    "sparse coefficients": lambda: SelectFromModel(Lasso(0.01)),
+    "importances of a tree": lambda: SelectFromModel(DecisionTreeClassifier(max_depth=4, random_state=0)),
+    "importances of a forest": lambda: SelectFromModel(
+        RandomForestClassifier(6, random_state=0), threshold="0.7*median"
+    ),
+    "two most important": lambda: SelectFromModel(
+        RandomForestClassifier(6, random_state=0), max_features=2, threshold=-np.inf
+    ),
     "variance": lambda: VarianceThreshold(1e-4),
     "recursive elimination": lambda: RFE(DecisionTreeClassifier(random_state=0), n_features_to_select=3),
     "polynomial": lambda: PolynomialFeatures(2),
@@ -73,6 +96,27 @@ def test_transformers_keep_every_bit(case: str) -> None:
     ).fit(X, y)
     outcome = compare(convert(live), X)
     assert (outcome.flips, outcome.raw_ulp) == (0, 0)
+
+
+SELECTORS = [case for case in TRANSFORMERS if "importan" in case or "generic" in case or "discovery" in case]
+
+
+@pytest.mark.parametrize("case", [*SELECTORS, "sparse coefficients"])
+def test_selections_are_derived_a_second_time(case: str) -> None:
+    X, y = make_data((-1, 0, 1))
+    live = make_pipeline(TRANSFORMERS[case](), DecisionTreeClassifier(max_depth=3, random_state=0)).fit(X, y)
+    subject = subject_of(case, live, X)
+    assert live[0].get_support(indices=True).tolist() == list(subject.typed.root.steps[0].columns)  # type: ignore[union-attr]  # a chain
+    assert subject.prove() is not None
+
+
+def test_an_importance_on_the_threshold_is_refused() -> None:
+    X, y = make_data(())
+    live = make_pipeline(SelectFromModel(Ridge()), Ridge()).fit(X, y)
+    live[0].estimator_.coef_[:] = [1.0, 2.0, 3.0, 3.0, 2.0, 1.0]
+    with pytest.raises(UnsupportedModelError) as refusal:
+        read(live)
+    assert refusal.value.code == "DP603"
 
 
 @pytest.mark.parametrize(

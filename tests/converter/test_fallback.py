@@ -105,7 +105,7 @@ def test_a_model_outside_the_exact_families_answers_as_before(
 def test_nothing_is_converted_by_the_worker_unless_the_operator_admitted_it(tmp_path: Path) -> None:
     with Converter(EXACT_ONLY) as exact, pytest.raises(UnsupportedModelError) as refusal:
         converted(exact, models()["naive Bayes"], tmp_path)
-    assert refusal.value.code == "DP600"
+    assert refusal.value.code == "DP609"
     assert "--accept sampled" in refusal.value.next_step
 
 

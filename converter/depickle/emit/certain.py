@@ -38,7 +38,16 @@ from .powers import emit_normalized, emit_powers
 from .preamble import emit_transforms
 from .spread import CARRIED, FUNCTION_STEPS, LEAST, Spread
 
-__all__ = ["Rows", "all_flags", "emit_affine", "emit_steps", "held_back"]
+__all__ = [
+    "ROUNDED",
+    "Rows",
+    "all_flags",
+    "carried",
+    "emit_affine",
+    "emit_function",
+    "emit_steps",
+    "held_back",
+]
 
 ROUNDED = 2.0**-51
 """One rounding of y on each side, and |y| itself off by its error: at most 4u|y|."""
@@ -108,7 +117,7 @@ def emit_steps(graph: Graph, rows: Rows, steps: Sequence[Transform]) -> Rows:
             case _ if rows.error is None:
                 rows = replace(rows, value=emit_transforms(graph, rows.value, (step,)))
             case _:
-                rows = _carried(graph, rows, rows.error, step)
+                rows = carried(graph, rows, rows.error, step)
     return replace(
         rows, doubt=doubt_after(steps, before.doubt), missing=before.missing and keeps_missing(steps)
     )
@@ -134,7 +143,7 @@ def emit_affine(graph: Graph, rows: Rows, layer: Affine) -> tuple[str, str]:
     return value, graph.add("Add", error, graph.scalar(LEAST))
 
 
-def _carried(graph: Graph, rows: Rows, error: str, step: Transform) -> Rows:
+def carried(graph: Graph, rows: Rows, error: str, step: Transform) -> Rows:
     """A step that keeps the bound of each column; the reader admits no other behind an inexact one."""
     value = emit_transforms(graph, rows.value, (step,))
     match step:
@@ -158,8 +167,8 @@ def _carried(graph: Graph, rows: Rows, error: str, step: Transform) -> Rows:
         case _:
             raise TypeError(f"the reader admitted {type(step).__name__} behind values that are not exact")
     rounding = graph.add("Mul", graph.add("Abs", value), graph.scalar(ROUNDED))
-    carried = graph.add("Add", graph.add("Mul", error, factor), rounding)
-    return replace(rows, value=value, error=graph.add("Add", carried, graph.scalar(LEAST)))
+    off = graph.add("Add", graph.add("Mul", error, factor), rounding)
+    return replace(rows, value=value, error=graph.add("Add", off, graph.scalar(LEAST)))
 
 
 def _imputed(graph: Graph, rows: Rows, error: str, value: str, step: Impute) -> str:
@@ -197,8 +206,24 @@ def _branches(graph: Graph, rows: Rows, step: Branches) -> Rows:
 
 def _function(graph: Graph, rows: Rows, step: Function) -> Rows:
     x = rows.value
-    one, zero = graph.scalar(1.0), graph.scalar(0.0)
-    beside = 1.0  # of an absolute error where the result is near 0
+    value, beside = emit_function(graph, x, step)
+    zero = graph.scalar(0.0)
+    error = None
+    if not step.exact:
+        size = graph.add("Add", graph.add("Abs", value), graph.scalar(beside))
+        error = graph.add("Mul", size, graph.scalar(FUNCTION_STEPS))
+        if rows.compared:  # LightGBM splits just beside 0, where columns often are
+            point = graph.add("Equal", x, graph.scalar(1.0 if step.name in _EXACT_AT_ONE else 0.0))
+            error = graph.add("Where", point, zero, error)
+    finite = graph.add("Equal", graph.add("Mul", value, zero), zero)
+    known = all_flags(graph, graph.add("Or", finite, graph.add("IsNaN", x)))
+    return replace(rows, value=value, error=error, known=(*rows.known, known))
+
+
+def emit_function(graph: Graph, x: str, step: Function) -> tuple[str, float]:
+    """The function of each value, and what its absolute error is relative to where the result is near 0."""
+    one = graph.scalar(1.0)
+    beside = 1.0
     match step.name:
         case "sqrt":
             value = graph.add("Sqrt", x)
@@ -216,16 +241,7 @@ def _function(graph: Graph, rows: Rows, step: Function) -> Rows:
             value = graph.add("Mul", graph.add("Log", x), graph.scalar(_INVERSE_LOG[step.name]))
         case "tanh":
             value = graph.add("Tanh", x)
-    error = None
-    if not step.exact:
-        size = graph.add("Add", graph.add("Abs", value), graph.scalar(beside))
-        error = graph.add("Mul", size, graph.scalar(FUNCTION_STEPS))
-        if rows.compared:  # LightGBM splits just beside 0, where columns often are
-            point = graph.add("Equal", x, graph.scalar(1.0 if step.name in _EXACT_AT_ONE else 0.0))
-            error = graph.add("Where", point, zero, error)
-    finite = graph.add("Equal", graph.add("Mul", value, zero), zero)
-    known = all_flags(graph, graph.add("Or", finite, graph.add("IsNaN", x)))
-    return replace(rows, value=value, error=error, known=(*rows.known, known))
+    return value, beside
 
 
 def all_flags(graph: Graph, flags: str) -> str:

@@ -12,6 +12,7 @@ from depickle_runtime.record import InputContract, OutputNames
 
 from ..errors import UnsupportedModelError
 from ..models.dense_types import Network
+from ..models.score_types import Constant, Interpolated, Likelihood
 from ..models.stored_types import Neighbours, SupportVectors
 from ..models.types import (
     Averaged,
@@ -30,6 +31,7 @@ from ..models.types import (
     Predictor,
     Stacked,
     Thresholded,
+    Transformed,
     TreeVotes,
     TypedModel,
     Votes,
@@ -49,12 +51,14 @@ from .forests import emit_forest
 from .graph import Element, Graph
 from .interface import Heads
 from .isolation import emit_isolation
+from .likelihood import emit_likelihood
 from .linear import emit_linear
 from .links import last_axis
 from .multiclass import emit_one_vs_one, emit_one_vs_rest
 from .neighbours import emit_neighbours
 from .networks import emit_linear_behind, emit_network
 from .paths import boosted_cuts, certain_paths, forest_cuts, hold_paths
+from .responses import emit_constant, emit_interpolated, emit_transformed
 from .support_vectors import emit_support_vectors
 from .weight_boosting import emit_median, emit_tree_votes, emit_votes
 
@@ -138,6 +142,14 @@ def emit_predictor(graph: Graph, rows: Rows, predictor: Predictor) -> Heads:
         case Forest():
             heads = emit_forest(graph, rows.value, predictor)
             return hold_paths(graph, heads, certain_paths(graph, rows, forest_cuts(predictor, rows.doubt)))
+        case Likelihood():
+            return emit_likelihood(graph, rows.value, predictor)
+        case Constant():
+            return emit_constant(graph, rows.value, predictor)
+        case Interpolated():
+            return emit_interpolated(graph, rows.value, predictor)
+        case Transformed():
+            return emit_transformed(graph, rows, predictor, emit_predictor)
         case TreeVotes():
             heads = emit_tree_votes(graph, rows.value, predictor)
             cuts = forest_cuts(predictor.forest, rows.doubt)

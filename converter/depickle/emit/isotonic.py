@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..models.score_types import Interpolated
 from ..models.types import Curve
 from .graph import Graph
 from .links import last_axis
 from .spread import UNKNOWN, Spread, widened
 
-__all__ = ["emit_curve", "quotient_error", "share_error", "steepest"]
+__all__ = ["INTERPOLATED", "emit_curve", "quotient_error", "share_error", "steepest"]
 
 INTERPOLATED = 2.0**-48
 """Interpolation between values in [0, 1]: four roundings on each side, with or without fused multiply-add."""
 
 
-def emit_curve(graph: Graph, response: str, curve: Curve) -> str:
+def emit_curve(graph: Graph, response: str, curve: Curve | Interpolated) -> str:
     """``slope * (x - knot) + value`` at the last knot that x reaches; x is limited to the knots first. [N, 1]."""
     knots, values = curve.knots, curve.values
     limits = (graph.constant(np.array(knot), "float64") for knot in (knots[0], knots[-1]))

@@ -112,6 +112,9 @@ def _apply(graph: Graph, x: str, function: str) -> str:
         return graph.add("Mul", x, x)
     if function == "Sign":  # numpy leaves NaN alone
         return graph.add("Where", graph.add("IsNaN", x), x, graph.add("Sign", x))
+    if function == "Truncate":  # toward zero, as a cast to integers does
+        below = graph.add("Less", x, graph.scalar(0.0))
+        return graph.add("Where", below, graph.add("Ceil", x), graph.add("Floor", x))
     return graph.add(function, x)
 
 

@@ -10,6 +10,7 @@ from ..pickles.graph import Record, Value
 from .attributes import records, unsupported, wrong
 from .dense_types import Network
 from .interface import Context, ReadPredictor
+from .score_types import Constant, Interpolated, Likelihood
 from .stored_types import Neighbours, SupportVectors
 from .types import (
     Averaged,
@@ -32,6 +33,7 @@ from .types import (
     Stacked,
     Task,
     Thresholded,
+    Transformed,
     TreeVotes,
     Votes,
 )
@@ -135,6 +137,9 @@ def askable(record: Record, part: ReadPredictor, response: Response) -> Response
             found=part.family,
             expected="members with probabilities, or CalibratedClassifierCV around them",
         )
+    last = list(_last(part.root))
+    if response == "scores" and any(isinstance(inner, Likelihood) and not inner.compared for inner in last):
+        raise unsupported(record, "Only the label of this member is emitted", found=part.family)
     if response == "scores" and any(
         isinstance(inner, Boosted) and inner.average is not None for inner in _last(part.root)
     ):
@@ -183,8 +188,12 @@ def has_probabilities(root: Predictor) -> bool:
             return root.rule is not None and root.link not in ("none", "identity", "exp", "signed_square")
         case Averaged():
             return root.rule is not None
-        case HardVote() | OneVsOne() | SupportVectors():
+        case HardVote() | OneVsOne() | SupportVectors() | Interpolated() | Transformed():
             return False
+        case Likelihood():
+            return root.soft_max
+        case Constant():
+            return root.index is not None
         case TreeVotes() | Votes() | Calibrated():
             return True
         case Thresholded():

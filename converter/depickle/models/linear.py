@@ -3,16 +3,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..pickles.graph import Array, Record, Value, plain
 from .attributes import array_of, class_labels, float_array, integer, text, unsupported, wrong
 from .interface import Context, ReadPredictor
-from .types import ClassLabel, FloatArray, LabelRule, Linear, Link
+from .types import Chain, ClassLabel, Divide, FloatArray, LabelRule, Linear, Link, Subtract, Transform
 
 __all__ = [
+    "MAX_MAGNITUDE",
+    "reach",
     "read_discriminant",
+    "read_latent_regressor",
     "read_linear_classifier",
+    "read_linear_outliers",
     "read_linear_regressor",
     "read_logistic_regression",
     "read_sgd_classifier",
@@ -35,28 +41,30 @@ def _separate_link(classes: int, version: tuple[int, int]) -> Link:
     return "logistic_or_uniform" if version >= _UNIFORM_SINCE else "logistic_normalized"
 
 
-def _parameters(record: Record, n_features: int) -> tuple[FloatArray, FloatArray]:
+def _parameters(
+    record: Record, n_features: int, name: str = "coef_", offset: str = "intercept_"
+) -> tuple[FloatArray, FloatArray]:
     """`coef_` as [K, F] and `intercept_` as [K]."""
-    raw = array_of(record, "coef_", record.get("coef_"))
+    raw = array_of(record, name, record.get(name))
     shape: tuple[int | None, ...] = (None, n_features) if raw.ndim == 2 else (n_features,)
     if raw.dtype != np.float64:
         raise unsupported(
             record, "A linear model fitted in another precision", found=str(raw.dtype), expected="float64"
         )
-    coefficients = float_array(record, "coef_", shape=shape).reshape(-1, n_features)
-    value = record.get("intercept_")
+    coefficients = float_array(record, name, shape=shape).reshape(-1, n_features)
+    value = record.get(offset)
     if isinstance(value, Array):
-        intercept = array_of(record, "intercept_", value)
+        intercept = array_of(record, offset, value)
         if intercept.dtype.kind != "f" or intercept.size not in (1, len(coefficients)):
-            raise wrong(record, "intercept_", value, f"{len(coefficients)} numbers")
+            raise wrong(record, offset, value, f"{len(coefficients)} numbers")
         flat: FloatArray = np.array(intercept, dtype=np.float64).reshape(-1)
     else:
         scalar = plain(value)
         if isinstance(scalar, bool) or not isinstance(scalar, int | float):
-            raise wrong(record, "intercept_", value, "a number")
+            raise wrong(record, offset, value, "a number")
         flat = np.array([float(scalar)])
     if not bool(np.isfinite(flat).all()):
-        raise wrong(record, "intercept_", value, "finite numbers")
+        raise wrong(record, offset, value, "finite numbers")
     return coefficients, np.broadcast_to(flat, (len(coefficients),)).copy()
 
 
@@ -97,10 +105,23 @@ def _read(
         reason=_CERTIFIED,
         allow_nan=False,
         allow_infinite=False,
-        max_abs=MAX_MAGNITUDE,
+        max_abs=reach(record, root),
         family=record.name,
         decision_function=classes is not None,
     )
+
+
+def reach(record: Record, model: Linear) -> float:
+    """A bound on |x| under which no partial sum overflows, in any order: the order decides between inf and NaN there.
+
+    Raises:
+        UnsupportedModelError: DP603 where the coefficients leave no room.
+    """
+    with np.errstate(over="ignore"):
+        widest = float(np.abs(model.coefficients).sum(axis=1).max())
+    if not widest < MAX_MAGNITUDE or float(np.abs(model.intercept).max()) > MAX_MAGNITUDE:
+        raise unsupported(record, "Coefficients so large that sums overflow", found=f"{widest:g}")
+    return MAX_MAGNITUDE / max(widest, 1.0)
 
 
 def read_logistic_regression(record: Record, context: Context) -> ReadPredictor:
@@ -153,3 +174,50 @@ def read_linear_regressor(record: Record, context: Context) -> ReadPredictor:
     if len(coefficients) != 1:
         raise wrong(record, "coef_", record.get("coef_"), "one target")
     return _read(record, n_features, None, Linear(coefficients, intercept, "identity", None))
+
+
+def read_linear_outliers(record: Record, context: Context) -> ReadPredictor:
+    """SGDOneClassSVM: an inlier where ``x @ coef_ - offset_ >= 0``."""
+    n_features = integer(record, "n_features_in_", low=1)
+    coefficients, offset = _parameters(record, n_features, offset="offset_")
+    if len(coefficients) != 1:
+        raise wrong(record, "coef_", record.get("coef_"), "one row")
+    rule = LabelRule("score_at_least", cut=0.0, exact=False)
+    found = _read(record, n_features, (-1, 1), Linear(coefficients, -offset, "none", rule))
+    return replace(found, task="outlier")
+
+
+_SCALES_ROWS_BEFORE = (1, 5)
+_PLAIN_COEFFICIENTS_SINCE = (1, 3)
+
+
+def read_latent_regressor(record: Record, context: Context) -> ReadPredictor:
+    """PLSRegression, PLSCanonical and CCA of one target: centred, until 1.4 scaled, then a dot product.
+
+    Raises:
+        UnsupportedModelError: DP602 for several targets, and where the scale holds a 0.
+    """
+    version = context.version(record)
+    n_features = integer(record, "n_features_in_", low=1)
+    name = "coef_" if version >= _PLAIN_COEFFICIENTS_SINCE else "_coef_"
+    coefficients, intercept = _parameters(record, n_features, name)
+    if len(coefficients) != 1 or array_of(record, name, record.get(name)).ndim != 2:
+        raise wrong(record, name, record.get(name), "one row, of one target")
+    mean = float_array(record, "_x_mean", shape=(n_features,))
+    scale = np.ones(n_features)
+    steps: list[Transform] = [Subtract(mean)]
+    if version < _SCALES_ROWS_BEFORE:
+        scale = float_array(record, "_x_std", shape=(n_features,))
+        if not bool((scale > 0).all()):
+            raise wrong(record, "_x_std", record.get("_x_std"), "scales above 0")
+        steps.append(Divide(scale))
+    found = _read(record, n_features, None, Linear(coefficients, intercept, "identity", None))
+    limit = float(np.min((found.max_abs or 0.0) * scale * 0.5 - np.abs(mean)))
+    if not limit > 0:
+        raise unsupported(record, "Coefficients so large that sums overflow", found=f"{limit:g}")
+    return replace(
+        found,
+        root=Chain(tuple(steps), found.root),
+        max_abs=min(limit, MAX_MAGNITUDE),
+        decision_function=False,
+    )

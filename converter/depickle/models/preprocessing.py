@@ -1,31 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scalers, imputers and selectors of scikit-learn, as the elementwise operations that `transform` performs."""
+"""Scalers and imputers of scikit-learn, as the elementwise operations that `transform` performs."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-import numpy.typing as npt
 
 from ..pickles.graph import GlobalRef, Record, TupleNode, Value, plain
-from .attributes import array_of, boolean, float_array, integer, number, text, unsupported, wrong
+from .attributes import array_of, boolean, float_array, integer, text, unsupported, wrong
 from .interface import Context, ReadTransform
-from .types import Clip, Divide, FloatArray, Impute, Multiply, Select, Shift, Subtract, Transform
+from .types import Clip, Divide, FloatArray, Impute, Multiply, Shift, Subtract, Transform
 
 __all__ = [
+    "check_width",
     "read_imputer",
     "read_max_abs_scaler",
     "read_min_max_scaler",
     "read_robust_scaler",
-    "read_selector",
     "read_standard_scaler",
-    "read_supported",
-    "read_univariate_selector",
 ]
 
 
-def _width(record: Record, columns: int) -> None:
+def check_width(record: Record, columns: int) -> None:
+    """Refuse a transformer that was fitted on another number of columns (DP602)."""
     if integer(record, "n_features_in_", low=1) != columns:
         raise wrong(record, "n_features_in_", record.get("n_features_in_"), f"{columns} columns")
 
@@ -39,7 +37,7 @@ def _operand(record: Record, name: str, columns: int, *, divisor: bool = False) 
 
 def read_standard_scaler(record: Record, columns: int, context: Context) -> ReadTransform:
     """StandardScaler: ``x - mean_`` then ``/ scale_``."""
-    _width(record, columns)
+    check_width(record, columns)
     steps: list[Transform] = []
     if boolean(record, "with_mean"):
         steps.append(Subtract(_operand(record, "mean_", columns)))
@@ -50,7 +48,7 @@ def read_standard_scaler(record: Record, columns: int, context: Context) -> Read
 
 def read_robust_scaler(record: Record, columns: int, context: Context) -> ReadTransform:
     """RobustScaler: ``x - center_`` then ``/ scale_``."""
-    _width(record, columns)
+    check_width(record, columns)
     steps: list[Transform] = []
     if boolean(record, "with_centering"):
         steps.append(Subtract(_operand(record, "center_", columns)))
@@ -61,7 +59,7 @@ def read_robust_scaler(record: Record, columns: int, context: Context) -> ReadTr
 
 def read_min_max_scaler(record: Record, columns: int, context: Context) -> ReadTransform:
     """MinMaxScaler: ``x * scale_`` then ``+ min_``, then the clip where it was asked for."""
-    _width(record, columns)
+    check_width(record, columns)
     steps: list[Transform] = [
         Multiply(_operand(record, "scale_", columns)),
         Shift(_operand(record, "min_", columns)),
@@ -79,7 +77,7 @@ def read_min_max_scaler(record: Record, columns: int, context: Context) -> ReadT
 
 def read_max_abs_scaler(record: Record, columns: int, context: Context) -> ReadTransform:
     """MaxAbsScaler: ``x / scale_``, then the clip where it was asked for."""
-    _width(record, columns)
+    check_width(record, columns)
     steps: list[Transform] = [Divide(_operand(record, "scale_", columns, divisor=True))]
     if boolean(record, "clip", default=False):
         steps.append(Clip(-1.0, 1.0))
@@ -92,7 +90,7 @@ def read_imputer(record: Record, columns: int, context: Context) -> ReadTransfor
     Raises:
         UnsupportedModelError: DP603 for missing values that are neither NaN nor a number.
     """
-    _width(record, columns)
+    check_width(record, columns)
     missing = _missing_value(record)
     statistics = float_array(record, "statistics_", shape=(columns,), finite=False)
     if bool(np.isinf(statistics).any()):
@@ -144,68 +142,3 @@ def _indicator_columns(record: Record, columns: int) -> tuple[int, ...]:
     if any(not 0 <= column < columns for column in chosen) or len(set(chosen)) != len(chosen):
         raise wrong(indicator, "features_", indicator.get("features_"), "distinct columns of the input")
     return chosen
-
-
-def read_selector(record: Record, columns: int, context: Context) -> ReadTransform:
-    """VarianceThreshold: the columns whose variance exceeds the threshold."""
-    _width(record, columns)
-    variances = float_array(record, "variances_", shape=(columns,))
-    threshold = number(record, "threshold")
-    chosen = tuple(int(column) for column in np.flatnonzero(variances > threshold))
-    return _selected(record, chosen, allow_nan=True)
-
-
-def read_univariate_selector(record: Record, columns: int, context: Context) -> ReadTransform:
-    """SelectKBest, SelectPercentile, SelectFpr and SelectFwe, by their own rules for ties."""
-    _width(record, columns)
-    name = "pvalues_" if record.name in ("SelectFpr", "SelectFwe") else "scores_"
-    values = float_array(record, name, shape=(columns,), finite=False)
-    match record.name:
-        case "SelectFpr":
-            mask = values < number(record, "alpha")
-        case "SelectFwe":
-            mask = values < number(record, "alpha") / columns
-        case "SelectKBest":
-            mask = _best(record, values)
-        case _:
-            mask = _upper_percentile(values, number(record, "percentile"))
-    return _selected(record, tuple(int(column) for column in np.flatnonzero(mask)), allow_nan=False)
-
-
-def _best(record: Record, scores: FloatArray) -> npt.NDArray[np.bool_]:
-    mask = np.zeros(len(scores), dtype=bool)
-    if plain(record.get("k")) == "all":
-        return ~mask
-    k = integer(record, "k")
-    ranked = np.argsort(np.where(np.isnan(scores), np.finfo(np.float64).min, scores), kind="mergesort")
-    mask[ranked[len(scores) - min(k, len(scores)) :]] = True
-    return mask
-
-
-def _upper_percentile(scores: FloatArray, percentile: float) -> npt.NDArray[np.bool_]:
-    if percentile == 100:
-        return np.ones(len(scores), dtype=bool)
-    if percentile == 0:
-        return np.zeros(len(scores), dtype=bool)
-    cleaned = np.where(np.isnan(scores), np.finfo(np.float64).min, scores)
-    threshold = np.percentile(cleaned, 100 - percentile)
-    mask = np.asarray(cleaned > threshold)
-    ties = np.flatnonzero(cleaned == threshold)
-    room = int(len(cleaned) * percentile / 100) - int(mask.sum())
-    mask[ties[: max(room, 0)]] = True
-    return mask
-
-
-def read_supported(record: Record, columns: int, context: Context) -> ReadTransform:
-    """RFE, RFECV and SequentialFeatureSelector: the columns of `support_`."""
-    _width(record, columns)
-    mask = array_of(record, "support_", record.get("support_"))
-    if mask.dtype != np.bool_ or mask.shape != (columns,):
-        raise wrong(record, "support_", record.get("support_"), f"{columns} booleans")
-    return _selected(record, tuple(int(column) for column in np.flatnonzero(mask)), allow_nan=False)
-
-
-def _selected(record: Record, chosen: tuple[int, ...], *, allow_nan: bool) -> ReadTransform:
-    if not chosen:
-        raise unsupported(record, "The selector keeps no column", found="0 columns", expected="at least one")
-    return ReadTransform((Select(chosen),), len(chosen), allow_nan=allow_nan, family=record.name)

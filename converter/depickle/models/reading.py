@@ -268,6 +268,9 @@ def _input_columns(record: Record, depth: int = 0) -> int:
     frozen = record.get("estimator")
     if record.cls == "sklearn.frozen._frozen.FrozenEstimator" and isinstance(frozen, Record):
         return _input_columns(frozen, depth + 1)
+    fitted = record.get("estimator_", record.get("estimator"))
+    if record.name == "SelectFromModel" and isinstance(fitted, Record):
+        record = fitted
     value = plain(record.get("n_features_in_"))
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise wrong(record, "n_features_in_", value, "a number of columns")

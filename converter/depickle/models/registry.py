@@ -21,9 +21,19 @@ from .hist_boosting import read_hist_gradient_boosting
 from .interface import PredictorReader, TransformReader
 from .isolation import read_isolation_forest
 from .lightgbm import read_lightgbm
+from .likelihoods import (
+    read_bernoulli_bayes,
+    read_categorical_bayes,
+    read_count_bayes,
+    read_gaussian_bayes,
+    read_nearest_centroid,
+    read_quadratic_discriminant,
+)
 from .linear import (
     read_discriminant,
+    read_latent_regressor,
     read_linear_classifier,
+    read_linear_outliers,
     read_linear_regressor,
     read_logistic_regression,
     read_sgd_classifier,
@@ -36,12 +46,18 @@ from .preprocessing import (
     read_max_abs_scaler,
     read_min_max_scaler,
     read_robust_scaler,
-    read_selector,
     read_standard_scaler,
-    read_supported,
-    read_univariate_selector,
 )
 from .projections import read_ica, read_pca, read_projection
+from .regressors import (
+    read_consensus_regressor,
+    read_dummy_classifier,
+    read_dummy_regressor,
+    read_isotonic_regressor,
+    read_log_linear_regressor,
+    read_transformed_target,
+)
+from .selectors import read_model_selector, read_selector, read_supported, read_univariate_selector
 from .support_vectors import read_one_class, read_support_classifier, read_support_regressor
 from .unions import (
     read_column_transformer,
@@ -55,6 +71,27 @@ from .wrappers import read_frozen, read_frozen_transform, read_self_training, re
 from .xgboost import read_xgboost
 
 __all__ = ["PREDICTORS", "TRANSFORMS"]
+
+_LINEAR_REGRESSORS: Mapping[str, PredictorReader] = {
+    f"sklearn.linear_model.{name}": read_linear_regressor
+    for name in (
+        "_bayes.ARDRegression",
+        "_coordinate_descent.MultiTaskElasticNet",
+        "_coordinate_descent.MultiTaskElasticNetCV",
+        "_coordinate_descent.MultiTaskLasso",
+        "_coordinate_descent.MultiTaskLassoCV",
+        "_least_angle.Lars",
+        "_least_angle.LarsCV",
+        "_least_angle.LassoLars",
+        "_least_angle.LassoLarsCV",
+        "_least_angle.LassoLarsIC",
+        "_omp.OrthogonalMatchingPursuit",
+        "_omp.OrthogonalMatchingPursuitCV",
+        "_passive_aggressive.PassiveAggressiveRegressor",
+        "_quantile.QuantileRegressor",
+        "_theil_sen.TheilSenRegressor",
+    )
+}
 
 PREDICTORS: Mapping[str, PredictorReader] = {
     "sklearn.tree._classes.DecisionTreeClassifier": read_tree,
@@ -110,6 +147,26 @@ PREDICTORS: Mapping[str, PredictorReader] = {
     "sklearn.linear_model._huber.HuberRegressor": read_linear_regressor,
     "sklearn.linear_model._bayes.BayesianRidge": read_linear_regressor,
     "sklearn.linear_model._stochastic_gradient.SGDRegressor": read_linear_regressor,
+    "sklearn.linear_model._stochastic_gradient.SGDOneClassSVM": read_linear_outliers,
+    **_LINEAR_REGRESSORS,
+    "sklearn.linear_model._ransac.RANSACRegressor": read_consensus_regressor,
+    "sklearn.linear_model._glm.glm.PoissonRegressor": read_log_linear_regressor,
+    "sklearn.linear_model._glm.glm.GammaRegressor": read_log_linear_regressor,
+    "sklearn.linear_model._glm.glm.TweedieRegressor": read_log_linear_regressor,
+    "sklearn.cross_decomposition._pls.PLSRegression": read_latent_regressor,
+    "sklearn.cross_decomposition._pls.PLSCanonical": read_latent_regressor,
+    "sklearn.cross_decomposition._pls.CCA": read_latent_regressor,
+    "sklearn.compose._target.TransformedTargetRegressor": read_transformed_target,
+    "sklearn.isotonic.IsotonicRegression": read_isotonic_regressor,
+    "sklearn.dummy.DummyRegressor": read_dummy_regressor,
+    "sklearn.dummy.DummyClassifier": read_dummy_classifier,
+    "sklearn.naive_bayes.GaussianNB": read_gaussian_bayes,
+    "sklearn.naive_bayes.MultinomialNB": read_count_bayes,
+    "sklearn.naive_bayes.ComplementNB": read_count_bayes,
+    "sklearn.naive_bayes.BernoulliNB": read_bernoulli_bayes,
+    "sklearn.naive_bayes.CategoricalNB": read_categorical_bayes,
+    "sklearn.discriminant_analysis.QuadraticDiscriminantAnalysis": read_quadratic_discriminant,
+    "sklearn.neighbors._nearest_centroid.NearestCentroid": read_nearest_centroid,
     "sklearn.model_selection._search.GridSearchCV": read_search,
     "sklearn.model_selection._search.RandomizedSearchCV": read_search,
     "sklearn.model_selection._search_successive_halving.HalvingGridSearchCV": read_search,
@@ -159,7 +216,10 @@ TRANSFORMS: Mapping[str, TransformReader] = {
     "sklearn.feature_selection._univariate_selection.SelectKBest": read_univariate_selector,
     "sklearn.feature_selection._univariate_selection.SelectPercentile": read_univariate_selector,
     "sklearn.feature_selection._univariate_selection.SelectFpr": read_univariate_selector,
+    "sklearn.feature_selection._univariate_selection.SelectFdr": read_univariate_selector,
     "sklearn.feature_selection._univariate_selection.SelectFwe": read_univariate_selector,
+    "sklearn.feature_selection._univariate_selection.GenericUnivariateSelect": read_univariate_selector,
+    "sklearn.feature_selection._from_model.SelectFromModel": read_model_selector,
     "sklearn.feature_selection._rfe.RFE": read_supported,
     "sklearn.feature_selection._rfe.RFECV": read_supported,
     "sklearn.feature_selection._sequential.SequentialFeatureSelector": read_supported,

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from .boosting_types import Median, Votes
 from .dense_types import Affine, Binarize, Categories, Digitize, Function, Leaves, Network, Normalize, Power
+from .score_types import Constant, Curve, Interpolated, Likelihood, Transformed
 from .stored_types import Neighbours, SupportVectors
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "Subtract",
     "Thresholded",
     "Transform",
+    "Transformed",
     "Tree",
     "TreeVotes",
     "TypedModel",
@@ -272,7 +274,7 @@ class Select:
 class Apply:
     """A function of each value alone that IEEE arithmetic defines to the last bit."""
 
-    function: Literal["Abs", "Neg", "Square", "Sign", "Floor", "Ceil", "Round"]
+    function: Literal["Abs", "Neg", "Square", "Sign", "Floor", "Ceil", "Round", "Truncate"]
 
 
 @dataclass(frozen=True)
@@ -419,14 +421,6 @@ class Continued:
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
-    """A rising line through `values` at `knots`, constant beyond the first and the last."""
-
-    knots: FloatArray
-    values: FloatArray
-
-
-@dataclass(frozen=True, eq=False)
 class Calibrated:
     """Platt scaling: ``p_k = 1 / (1 + exp(slope_k * response_k + offset_k))``, [1 - p, p] or divided by the sum.
 
@@ -515,10 +509,21 @@ Composition: TypeAlias = Union[  # noqa: UP007
     OneVsOne,
     Stacked,
     Continued,
+    Transformed,
 ]
-Predictor: TypeAlias = Union[  # noqa: UP007
-    Forest, Boosted, Linear, Network, Isolation, SupportVectors, Neighbours, Chain, Composition
+Single: TypeAlias = Union[  # noqa: UP007
+    Forest,
+    Boosted,
+    Linear,
+    Network,
+    Isolation,
+    SupportVectors,
+    Neighbours,
+    Likelihood,
+    Constant,
+    Interpolated,
 ]
+Predictor: TypeAlias = Union[Single, Chain, Composition]  # noqa: UP007
 
 
 @dataclass(frozen=True)
@@ -577,7 +582,7 @@ def walk_predictors(root: Predictor) -> Iterator[Predictor]:
     """`root` and every predictor inside it, outermost first."""
     yield root
     match root:
-        case Chain():
+        case Chain() | Transformed():
             yield from walk_predictors(root.predictor)
         case TreeVotes() | Isolation():
             yield root.forest
@@ -596,5 +601,5 @@ def walk_predictors(root: Predictor) -> Iterator[Predictor]:
                 yield from walk_predictors(member.predictor)
             if isinstance(root, Stacked):
                 yield from walk_predictors(root.final)
-        case Forest() | Boosted() | Linear() | Network() | SupportVectors() | Neighbours():
+        case _:
             return

@@ -14,6 +14,7 @@ from .interface import Context, ReadTransform
 from .types import Apply, Branches, Products, Transform
 
 __all__ = [
+    "function_name",
     "read_column_transformer",
     "read_feature_union",
     "read_function_transformer",
@@ -209,7 +210,7 @@ def read_function_transformer(record: Record, columns: int, context: Context) ->
         raise unsupported(record, "Arguments of a function are not emitted", found="kw_args")
     if function is None:
         return ReadTransform((), columns, allow_nan=not _validates(record), family=record.name)
-    name = _function_name(function)
+    name = function_name(function)
     step: Transform
     if name in _FUNCTIONS:
         step = Apply(_FUNCTIONS[name])
@@ -229,7 +230,7 @@ def _empty(value: Value) -> bool:
     return isinstance(value, DictNode) and len(value) == 0
 
 
-def _function_name(value: Value) -> str | None:
+def function_name(value: Value) -> str | None:
     """The name of a numpy function, as a global or as numpy's own reconstruction of a ufunc."""
     if isinstance(value, GlobalRef):
         return value.name if value.module.partition(".")[0] == "numpy" else value.path
