@@ -16,7 +16,7 @@ import onnxruntime
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import (
     AdaBoostClassifier,
@@ -32,12 +32,13 @@ from sklearn.ensemble import (
     VotingClassifier,
 )
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
+    FunctionTransformer,
     KBinsDiscretizer,
     MaxAbsScaler,
     MinMaxScaler,
@@ -46,7 +47,7 @@ from sklearn.preprocessing import (
     RobustScaler,
     StandardScaler,
 )
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor
 
 from depickle.emit import EmittedModel, emit_onnx
@@ -141,6 +142,26 @@ SUBJECTS: dict[str, Callable[[str], Subject]] = {
         _SIGNS,
         missing=True,
     ),
+    "boosting from a forest": lambda name: fitted(
+        name,
+        GradientBoostingClassifier(
+            n_estimators=3,
+            max_depth=2,
+            init=RandomForestClassifier(3, max_depth=2, random_state=0),
+            random_state=0,
+        ),
+        _SIGNS,
+    ),
+    "boosting regressor from a tree": lambda name: fitted(
+        name,
+        GradientBoostingRegressor(
+            n_estimators=3, max_depth=2, init=DecisionTreeRegressor(max_depth=2), random_state=0
+        ),
+        (),
+    ),
+    "histogram boosting of categories": lambda name: fitted(
+        name, HistGradientBoostingClassifier(max_iter=5, categorical_features=[5], random_state=0), _SIGNS
+    ),
     "histogram boosting": lambda name: fitted(
         name,
         make_pipeline(StandardScaler(), HistGradientBoostingClassifier(max_iter=8, random_state=0)),
@@ -156,6 +177,24 @@ SUBJECTS: dict[str, Callable[[str], Subject]] = {
     "lightgbm, zero as missing": lambda name: fitted(name, _lgbm(zero_as_missing=True), _SIGNS, missing=True),
     "lightgbm forest": lambda name: fitted(
         name, _lgbm(boosting_type="rf", subsample=0.7, subsample_freq=1), _BINARY, missing=True
+    ),
+    "lightgbm of categories": lambda name: fitted(
+        name, _lgbm(categorical_feature=[5], min_data_per_group=5), _WORDS, missing=True
+    ),
+    "xgboost dart": lambda name: fitted(
+        name,
+        XGBClassifier(n_estimators=6, booster="dart", rate_drop=0.4, n_jobs=1, random_state=0),
+        _BINARY,
+    ),
+    "xgboost of categories": lambda name: fitted(
+        name,
+        XGBClassifier(
+            n_estimators=5, enable_categorical=True, feature_types=[*"qqqqqc"], n_jobs=1, random_state=0
+        ),
+        (0, 1, 2),
+    ),
+    "linear xgboost": lambda name: fitted(
+        name, XGBRegressor(n_estimators=5, booster="gblinear", n_jobs=1), (), missing=True
     ),
     "xgboost": lambda name: fitted(
         name,
@@ -216,6 +255,9 @@ SUBJECTS: dict[str, Callable[[str], Subject]] = {
         _BINARY,
     ),
     "calibrated": lambda name: fitted(name, CalibratedClassifierCV(_small_forest(), cv=2), _WORDS),
+    "isotonic": lambda name: fitted(
+        name, CalibratedClassifierCV(_small_boosting(), method="isotonic", cv=2), _SIGNS
+    ),
     "threshold": lambda name: fitted(
         name, FixedThresholdClassifier(_small_boosting(), threshold=0.3), _BINARY
     ),
@@ -256,6 +298,17 @@ SUBJECTS: dict[str, Callable[[str], Subject]] = {
     "projection": lambda name: fitted(
         name, make_pipeline(PCA(3, whiten=True), LogisticRegression(max_iter=300)), _BINARY
     ),
+    "logarithms": lambda name: fitted(
+        name,
+        make_pipeline(
+            FunctionTransformer(np.abs),
+            FunctionTransformer(np.log1p),
+            TruncatedSVD(3),
+            LogisticRegression(max_iter=300),
+        ),
+        _BINARY,
+    ),
+    "linear regressor": lambda name: fitted(name, make_pipeline(StandardScaler(), Ridge()), ()),
     "discriminant": lambda name: fitted(
         name, make_pipeline(RobustScaler(), LinearDiscriminantAnalysis()), _WORDS
     ),
