@@ -38,7 +38,7 @@ def test_a_detector_is_migrated_and_labels_rows_as_the_original_does(
     host = MigratingHost(tmp_path, tiers=("proven", "certified"))
     host.put("EURUSD_detector.pkl", package(live))
 
-    result, rows, summary = host.migrate()
+    result, rows, _ = host.migrate()
 
     assert result.exit_code == 0, result.output
     assert [row["tier"] for row in rows] == ["certified"]
