@@ -57,7 +57,7 @@ from depickle.pickles import open_package, vet
 from depickle.pickles.graph import Record
 from depickle_runtime.record import ProofRecord
 
-from .emit_checks import make_data
+from .emit_checks import make_data, opened
 
 Rows = npt.NDArray[np.float64]
 
@@ -339,14 +339,6 @@ def _small_boosting() -> GradientBoostingClassifier:
 def subject(name: str) -> Subject:
     """The subject of that name; fitted once."""
     return SUBJECTS[name](name)
-
-
-def opened(onnx: bytes) -> onnxruntime.InferenceSession:
-    """A session of one thread."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
 
 
 def answers(onnx: bytes | onnxruntime.InferenceSession, rows: Rows) -> dict[str, npt.NDArray[Any]]:
