@@ -21,7 +21,6 @@ Emit: TypeAlias = Callable[[Graph, Rows, Predictor], Heads]
 
 
 def emit_member(graph: Graph, rows: Rows, member: Member, emit: Emit) -> Heads:
-    """A member, on the columns that it was given."""
     if member.columns is not None:
         rows = rows.columns(graph, member.columns)
     return emit(graph, rows, member.predictor)
@@ -39,14 +38,12 @@ def batch_of(heads: Sequence[Heads]) -> int | None:
 
 
 def present(value: str | None) -> str:
-    """An answer that the reader made sure of."""
     if value is None:
         raise TypeError("the reader admitted a member without the answer that its composition needs")
     return value
 
 
 def response_of(graph: Graph, head: Heads, response: Response) -> tuple[str, Spread]:
-    """What the composition asks of a member, and how far it may be from the original's."""
     if response == "scores":
         return present(head.scores), head.score_error
     return present(head.probabilities), head.probability_error

@@ -191,7 +191,7 @@ def _weights(graph: Graph, x: str, index: str, doubt: str, model: Neighbours) ->
     same = graph.cast(graph.add("Equal", distance, zero), "float64")
     met = graph.add("Greater", graph.add("ReduceMax", same, axis, keepdims=1), zero)
     weights = graph.add("Where", met, same, graph.add("Div", one, _root(graph, distance, model)))
-    # Differences and not factors next to 1: an onnxruntime that optimises drops those that are 1 in float32.
+    # Differences and not factors next to 1, which onnxruntime drops where they are 1 in float32.
     relative = graph.scalar(8.0 * dot_product_gamma(model.rows.shape[1]))
     if model.expanded:  # `doubt` is 16 times as much as the original's squares are off by
         step = graph.add("Add", graph.add("Mul", distance, relative), doubt)

@@ -40,7 +40,7 @@ ROOM = 1.0 + 2.0**-40
 UNDERFLOW = 2.0**-940
 """For each unit of weight: kernel values below the normal numbers are off by less than a millionth of it.
 
-It is a limit and not a summand: an onnxruntime that optimises (ours does not) drops summands that are 0 in float32.
+It is a limit and not a summand: onnxruntime drops the addition of a number that is 0 in float32.
 """
 
 TIE = 2.0**-14

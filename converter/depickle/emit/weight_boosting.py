@@ -126,7 +126,7 @@ def emit_median(graph: Graph, rows: Rows, model: Median, emit: Emit) -> Heads:
         error = widened(
             graph, graph.add("Where", _tied(graph, ordered, count), apart, graph.scalar(0.0)), CARRIED
         )
-    elif error != UNKNOWN:
+    else:  # also where it is infinite: which member is chosen is then open too, however near each of them is
         error = widened(graph, total(graph, [apart, error]), CARRIED, LEAST)
     return Heads(None, None, value, 1, score_error=error, max_batch=batch)
 
