@@ -118,9 +118,15 @@ def conditions(value: Expected) -> list[Expected]:
 
 
 def hold_back(answer: Answer, flags: Sequence[Expected]) -> Answer:
-    """`answer`, with nothing certain where a flag is not set."""
-    if not flags or answer.index is None:
+    """`answer`, with nothing certain where a flag is not set.
+
+    Raises:
+        NotDerivedError: for a regressor, which has no way to say that the original raises.
+    """
+    if not flags:
         return answer
+    if answer.index is None:
+        raise NotDerivedError("numbers of rows on which the original may raise")
     known = reduce(lambda left, right: apply("And", left, right), flags)
     column = apply("Unsqueeze", known, constant([1], np.int64))
     never = scalar(np.inf)
