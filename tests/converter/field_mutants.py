@@ -14,6 +14,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from depickle.models import types
+
 __all__ = ["Field", "changed", "fields_of"]
 
 Generator = np.random.Generator
@@ -85,7 +87,9 @@ def changed(value: Any, field: Field, generator: Generator, path: Path | None = 
 
 @cache
 def _hints(cls: type) -> dict[str, Any]:
-    return get_type_hints(cls)
+    return get_type_hints(
+        cls, localns=vars(types)
+    )  # some modules import each other for their annotations only
 
 
 def _choices(hint: Any) -> tuple[Any, ...]:

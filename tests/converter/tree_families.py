@@ -20,6 +20,7 @@ from lightgbm import LGBMClassifier, LGBMRegressor, early_stopping
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     AdaBoostClassifier,
+    AdaBoostRegressor,
     BaggingClassifier,
     BaggingRegressor,
     ExtraTreesClassifier,
@@ -192,6 +193,13 @@ REGRESSORS: dict[str, Family] = {
             max_iter=10, categorical_features=columns, random_state=0
         ),
         categories=True,
+    ),
+    "AdaBoost": Family(lambda _: AdaBoostRegressor(n_estimators=8, random_state=0), missing=False),
+    "AdaBoost, deep trees": Family(
+        lambda _: AdaBoostRegressor(
+            DecisionTreeRegressor(max_depth=8), n_estimators=8, loss="exponential", random_state=0
+        ),
+        missing=False,
     ),
     "Bagging": Family(
         lambda _: BaggingRegressor(

@@ -45,7 +45,6 @@ _INEXACT = "It compares quantities that passed through exp or a dot product; a m
 
 
 def read_members(record: Record, context: Context, value: Value, name: str) -> list[ReadPredictor]:
-    """The fitted members in the list `value`, which is the attribute `name` of `record`; at least one."""
     found = [context.predictor(item, context) for item in records(record, name, value)]
     if not found:
         raise wrong(record, name, value, "at least one fitted member")
@@ -79,11 +78,6 @@ def composed(
     exact: bool,
     n_features: int | None = None,
 ) -> ReadPredictor:
-    """`root` over `parts`, which admits the rows that all of them admit.
-
-    Raises:
-        UnsupportedModelError: DP602 where the members are of several widths, or of another task.
-    """
     task: Task = "classifier" if classes else "regressor"
     for part in parts:
         if part.task != task:

@@ -27,6 +27,7 @@ from .reading import Labels, Writer
 from .selectors import SELECTORS
 from .unions import UNIONS
 from .vocabulary import ROWS, Answer, apply, constant, squeeze
+from .weight_boosting import expect_weighted_median
 from .xgboost import expect_xgboost
 
 __all__ = ["ExpectedModel", "expect_model"]
@@ -142,6 +143,7 @@ FAMILIES: dict[str, Family] = {
     },
     "sklearn.ensemble._iforest.IsolationForest": expect_isolation_forest,
     "sklearn.ensemble._weight_boosting.AdaBoostClassifier": expect_adaboost,
+    "sklearn.ensemble._weight_boosting.AdaBoostRegressor": expect_weighted_median,
     "sklearn.calibration.CalibratedClassifierCV": expect_calibrated,
     "sklearn.multiclass.OneVsRestClassifier": expect_one_vs_rest,
     "sklearn.model_selection._classification_threshold.FixedThresholdClassifier": expect_threshold,
