@@ -21,6 +21,7 @@ Emit: TypeAlias = Callable[[Graph, Rows, Predictor], Heads]
 
 
 def emit_member(graph: Graph, rows: Rows, member: Member, emit: Emit) -> Heads:
+    """The member on the columns that it was given."""
     if member.columns is not None:
         rows = rows.columns(graph, member.columns)
     return emit(graph, rows, member.predictor)
@@ -38,12 +39,14 @@ def batch_of(heads: Sequence[Heads]) -> int | None:
 
 
 def present(value: str | None) -> str:
+    """An output that the reader made sure of."""
     if value is None:
         raise TypeError("the reader admitted a member without the answer that its composition needs")
     return value
 
 
 def response_of(graph: Graph, head: Heads, response: Response) -> tuple[str, Spread]:
+    """Scores or probabilities of a member, and how far they may be off."""
     if response == "scores":
         return present(head.scores), head.score_error
     return present(head.probabilities), head.probability_error

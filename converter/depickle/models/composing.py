@@ -45,6 +45,7 @@ _INEXACT = "It compares quantities that passed through exp or a dot product; a m
 
 
 def read_members(record: Record, context: Context, value: Value, name: str) -> list[ReadPredictor]:
+    """The fitted members of a composition, of which there is at least one."""
     found = [context.predictor(item, context) for item in records(record, name, value)]
     if not found:
         raise wrong(record, name, value, "at least one fitted member")
@@ -78,6 +79,7 @@ def composed(
     exact: bool,
     n_features: int | None = None,
 ) -> ReadPredictor:
+    """The composition: it asks of its input what its members ask, and all of them have its task."""
     task: Task = "classifier" if classes else "regressor"
     for part in parts:
         if part.task != task:
