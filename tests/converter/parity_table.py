@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tree families × labels × what stands in front of them: tiers, flips and distances, on bars and on made rows.
+"""Families × labels × what stands in front of them: tiers, flips and distances, on bars and on made rows.
 
 ``python -m tests.converter.parity_table -o docs/parity.md`` renews the document; without ``-o`` it prints a line for
 each model. Every model is trained on real bars. The original answers in this process, in the library versions that
@@ -26,6 +26,7 @@ from threadpoolctl import threadpool_limits
 from depickle.parity.compare import ulp_distance
 from depickle.parity.rows import make_rows
 
+from .dense_families import COMPOSITIONS, DENSE, DENSE_REGRESSORS
 from .emit_checks import live_raw
 from .proof_kit import Subject, answers, opened, subject_of
 from .tree_families import CLASSIFIERS, FRONTS, LABELS, OUTLIERS, REGRESSORS, Family, fitted
@@ -38,10 +39,14 @@ NUMBERS, INLIERS = "numbers", "inliers"
 """What stands in place of labels for regressors and outlier detectors."""
 
 KINDS: dict[str, tuple[dict[str, Family], tuple[str, ...]]] = {
-    "classifier": (CLASSIFIERS, tuple(LABELS)),
-    "regressor": (REGRESSORS, (NUMBERS,)),
-    "outlier detector": (OUTLIERS, (INLIERS,)),
+    "Trees: classifiers": (CLASSIFIERS, tuple(LABELS)),
+    "Trees: regressors": (REGRESSORS, (NUMBERS,)),
+    "Trees: outlier detectors": (OUTLIERS, (INLIERS,)),
+    "Dense: classifiers": (DENSE, tuple(LABELS)),
+    "Dense: regressors": (DENSE_REGRESSORS, (NUMBERS,)),
+    "Compositions": (COMPOSITIONS, tuple(LABELS)),
 }
+"""Sections of the document: their families, and the kinds of label these are fitted with."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,8 @@ class Line:
     rows: int
     flips: int
     uncertain: int
+    bars: int
+    bars_certain: int
     splits: int
     reached: int
     raw_ulp: int | None
@@ -79,7 +86,7 @@ def entries() -> Iterator[Entry]:
     """Every family with every kind of label and every front."""
     for kind, (families, kinds_of_label) in KINDS.items():
         for name, family in families.items():
-            for labels in kinds_of_label:
+            for labels in family.labels or kinds_of_label:
                 yield from (Entry(kind, name, labels, front) for front in family.fronts or FRONTS)
 
 
@@ -109,7 +116,7 @@ def _line(entry: Entry, one: Subject) -> Line:
     )
     sets = {"bars": one.rows, **{rows.name: rows.values for rows in made.sets}}
     session = opened(one.emitted.onnx)
-    flips = uncertain = total = 0
+    flips = uncertain = total = bars_certain = 0
     raw_ulp: int | None = None
     probability_ulp: int | None = None
     probability_steps: int | None = None
@@ -119,7 +126,9 @@ def _line(entry: Entry, one: Subject) -> Line:
         flips += _flips(one, rows, found, certain)
         total += len(rows)
         uncertain += int((~certain).sum())
-        raw = one.live.predict(rows) if entry.kind == "regressor" else live_raw(one.live, rows)
+        if rows is one.rows:
+            bars_certain = int(certain.sum())
+        raw = one.live.predict(rows) if one.typed.task == "regressor" else live_raw(one.live, rows)
         if raw is not None and "scores" in found:
             raw_ulp = max(raw_ulp or 0, _distance(raw, found["scores"]))
         if "probabilities" in found:
@@ -133,7 +142,7 @@ def _line(entry: Entry, one: Subject) -> Line:
         single_flips += _flips(one, row[np.newaxis], found, _certain(found, 1))
     tier = one.typed.ceiling if one.prove() is not None else "sampled"
     return Line(
-        entry, tier, total, flips, uncertain, made.splits, made.splits_reached,
+        entry, tier, total, flips, uncertain, len(one.rows), bars_certain, made.splits, made.splits_reached,
         raw_ulp, probability_ulp, probability_steps, len(alone), single_flips,
     )  # fmt: skip
 
@@ -175,8 +184,8 @@ def _steps(original: npt.NDArray[Any], new: npt.NDArray[Any]) -> int:
 # The document -------------------------------------------------------------------------------------------------------
 
 _HEAD = (
-    "family", "tier", "models", "rows", "flips", "open", "splits", "reached", "one at a time", "flips",
-    "raw score", "probability", "of 1",
+    "family", "tier", "models", "rows", "flips", "open", "certain on bars", "splits", "reached",
+    "one at a time", "flips", "raw score", "probability", "of 1",
 )  # fmt: skip
 
 
@@ -185,24 +194,26 @@ def _largest(values: Iterable[int | None]) -> str:
     return str(max(known)) if known else "–"
 
 
+def _counts(entry: Line) -> tuple[int, ...]:
+    return (
+        1, entry.rows, entry.flips, entry.uncertain,
+        entry.splits, entry.reached, entry.singles, entry.single_flips,
+    )  # fmt: skip
+
+
+def _share(part: int, whole: int) -> str:
+    """In per cent; 100 only where nothing is missing."""
+    return "100 %" if part == whole else f"{min(100.0 * part / whole, 99.99):.2f} %"
+
+
 def _summary(name: str, lines: list[Line]) -> str:
     tiers = sorted({entry.tier for entry in lines})
     cells = [
         name,
         ", ".join(tiers),
-        *(
-            f"{number:,}"
-            for number in (
-                len(lines),
-                sum(entry.rows for entry in lines),
-                sum(entry.flips for entry in lines),
-                sum(entry.uncertain for entry in lines),
-                sum(entry.splits for entry in lines),
-                sum(entry.reached for entry in lines),
-                sum(entry.singles for entry in lines),
-                sum(entry.single_flips for entry in lines),
-            )
-        ),
+        *(f"{sum(number):,}" for number in zip(*(_counts(entry)[:4] for entry in lines), strict=True)),
+        _share(sum(entry.bars_certain for entry in lines), sum(entry.bars for entry in lines)),
+        *(f"{sum(number):,}" for number in zip(*(_counts(entry)[4:] for entry in lines), strict=True)),
         _largest(entry.raw_ulp for entry in lines),
         _largest(entry.probability_ulp for entry in lines),
         _largest(entry.probability_steps for entry in lines),
@@ -235,9 +246,10 @@ def render(lines: list[Line]) -> str:
     libraries = ("scikit-learn", "lightgbm", "xgboost", "onnxruntime", "numpy")
     parts = [
         "<!-- SPDX-License-Identifier: Apache-2.0 -->",
-        "# Parity of the tree families",
+        "# Parity",
         "",
-        "Every family of trees, behind every scaler and imputer, with binary, {−1, 0, 1} and word labels. Written by",
+        "Every family of trees behind every scaler and imputer, dense models behind scalers and a projection, and",
+        "models made of models; with binary, {−1, 0, 1} and word labels. Written by",
         "`python -m tests.converter.parity_table -o docs/parity.md`; do not edit.",
         "",
         f"Measured with {', '.join(f'{name} {version(name)}' for name in libraries)}.",
@@ -247,7 +259,8 @@ def render(lines: list[Line]) -> str:
         "  values where admitted, and corners ([proof.md](proof.md)).",
         "* **flips**: labels that differ among the rows that the model vouches for; of a regressor, numbers that",
         "  differ by more than the file says (by anything, where it states no bound). **open**: rows that it does",
-        "  not vouch for, on which a predictor abstains.",
+        "  not vouch for, on which a predictor abstains; many of the random rows and corners are far outside of what",
+        "  was trained on. **certain on bars**: the share of the bars that it vouches for.",
         "* **reached**: splits at which two neighbouring doubles were seen to part. The others are behind indicators",
         "  of missing values, part missing values from the rest, or lie where zero is missing; of models with more",
         "  than 8,000 splits every n-th is tried.",
@@ -255,13 +268,14 @@ def render(lines: list[Line]) -> str:
         "* **raw score**, **probability**: largest distance in units in the last place (of float32 for XGBoost),",
         "  which are the smaller the nearer a number is to 0; **of 1**: that of probabilities in those of 1.",
         "* `certified` is the tier where the label passes through an exponential (LightGBM, XGBoost), a logarithm",
-        "  (the prior of GradientBoosting, its start from a forest) or a power (IsolationForest).",
+        "  (the prior of GradientBoosting, its start from a forest) or a power (IsolationForest), or comes out of",
+        "  sums that nobody orders (everything dense).",
         "",
     ]
     for kind in KINDS:
         chosen = [entry for entry in lines if entry.entry.kind == kind]
         if chosen:
-            parts += _section(f"{kind.capitalize()}s", _grouped(chosen, "family"))
+            parts += _section(kind, _grouped(chosen, "family"))
     parts += _section("By what stands in front", _grouped(lines, "front"))
     parts += _section("By kind of label", _grouped(lines, "labels"))
     return "\n".join(parts)

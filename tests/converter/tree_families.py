@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from lightgbm import LGBMClassifier, LGBMRegressor, early_stopping
 from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
 from sklearn.ensemble import (
     AdaBoostClassifier,
     AdaBoostRegressor,
@@ -66,7 +67,8 @@ class Family:
         missing: it takes missing values without an imputer in front.
         categories: it is given the hour and the weekday as categories.
         stops: it is fitted with rows of its own to stop early on.
-        fronts: what it is put behind; None is everything.
+        fronts: what it is put behind; None is everything but what serves models of another kind.
+        labels: the kinds of label that it takes; None is every kind.
     """
 
     make: Callable[[list[int]], Any]
@@ -75,6 +77,7 @@ class Family:
     categories: bool = False
     stops: bool = False
     fronts: tuple[str, ...] | None = None
+    labels: tuple[str, ...] | None = None
 
 
 def _light(kind: type[Any] = LGBMClassifier, **options: Any) -> Any:
@@ -247,6 +250,10 @@ FRONTS: dict[str, Callable[[], list[Any]]] = {
     ],
     "mean with indicator, MaxAbsScaler": lambda: [SimpleImputer(add_indicator=True), MaxAbsScaler()],
 }  # fmt: skip
+PROJECTIONS: dict[str, Callable[[], list[Any]]] = {
+    "StandardScaler, PCA": lambda: [StandardScaler(), PCA(6, random_state=0)],
+}
+"""What makes columns that are not exact."""
 """What stands in front of the trees; scikit-learn's imputation strategies by their names."""
 
 LABELS: dict[str, tuple[Any, ...]] = {"binary": (0, 1), "signs": (-1, 0, 1), "words": ("BUY", "SELL", "WAIT")}
@@ -275,7 +282,7 @@ def market() -> Market:
 
 def _steps(front: str, columns: int, categories: int) -> list[Any]:
     """The transformers, on all columns but the categories, which come last."""
-    steps = FRONTS[front]()
+    steps = (FRONTS | PROJECTIONS)[front]()
     if not categories or not steps:
         return steps
     inner = make_pipeline(*steps) if len(steps) > 1 else steps[0]
@@ -293,7 +300,7 @@ def fitted(family: Family, front: str, labels: tuple[Any, ...], seed: int = 3) -
     else:
         y = 100.0 * known.forward
     train = X[:TRAINED].copy()
-    imputes = any(isinstance(step, SimpleImputer) for step in FRONTS[front]())
+    imputes = any(isinstance(step, SimpleImputer) for step in (FRONTS | PROJECTIONS)[front]())
     if imputes or (front == "nothing" and family.missing):
         holes = np.random.default_rng(seed).random(known.features[:TRAINED].shape) < MISSING_SHARE
         train[:, : known.features.shape[1]][holes] = np.nan
