@@ -255,10 +255,16 @@ def _decision(
 def _start_band(start: float, trees: Sequence[Tree]) -> float:
     """How far the float32 sums may be from the original's, whose C library took the logarithm of the base score.
 
-    A power of two above 8(T + 8)uM: T trees, u = 2⁻²⁴, M the start and the largest leaf of each tree.
+    With u = 2⁻²⁴, both sides together: the start is off by 16u of itself, each addition by 2u of the largest sum that
+    the trees so far can give, a leaf of dart, which adds the start and takes it off again, by 4u of both; 2⁻¹⁸ parts
+    two values of exp, and 2⁻¹⁰ of it all covers terms of second order.
     """
-    largest = abs(start) + sum(float(np.abs(tree.value[tree.is_leaf]).max()) for tree in trees)
-    return float(2.0 ** math.ceil(math.log2(8 * (len(trees) + 8) * 2.0**-24 * max(1.0, largest))))
+    reach, off = abs(start), 16.0 * abs(start)
+    for tree in trees:
+        peak = float(np.abs(tree.value[tree.is_leaf]).max())
+        reach += peak
+        off += 2.0 * reach + 4.0 * (abs(start) + peak)
+    return 2.0**-24 * off * (1.0 + 2.0**-10) + 2.0**-18
 
 
 def _baseline(record: Record, parameters: _Object, link: Link, width: int) -> npt.NDArray[np.float64]:

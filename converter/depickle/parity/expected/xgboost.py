@@ -91,13 +91,18 @@ def expect_xgboost(owner: Record, rows: Expected, derive: Derivation) -> Answer:
 
 
 def _start_band(start: float, found: Sequence[ExpectedTree]) -> float:
-    """A power of two above 8(T + 8)uM: T trees, u = 2^-24, M the start and the largest leaf of every tree.
+    """How far two float32 sums may part that start from logarithms of two C libraries; u = 2^-24.
 
-    The start errs by 4 units in the last place, a sum of T + 1 terms by (T + 2)uM, a leaf of dart, which adds the
-    start and takes it off again, by 2u of both, each on each side. What is left, 40u, parts two values of exp.
+    The start errs by 4 units in the last place, 8u of it, on each side. The k-th addition errs by u of its result,
+    which no row brings above the start and the largest leaves of the first k trees. A leaf of dart, which adds the
+    start and takes it off again, errs by 2u of both. 64u part two values of exp; products of errors are below 2^-10.
     """
-    size = max(1.0, abs(start) + sum(float(np.abs(tree.weight[tree.left < 0]).max()) for tree in found))
-    return float(2.0 ** math.ceil(math.log2(8 * (len(found) + 8) * 2.0**-24 * size)))
+    peaks = [float(np.abs(tree.weight[tree.left < 0]).max()) for tree in found]
+    highest, total = abs(start), 16.0 * abs(start)
+    for peak in peaks:
+        highest += peak
+        total += 2.0 * highest + 4.0 * (abs(start) + peak)
+    return 2.0**-24 * total * (1.0 + 2.0**-10) + 2.0**-18
 
 
 def _answer(raw: Expected, index: Expected, p: Expected, width: int, band: float | None = None) -> Answer:
