@@ -35,6 +35,7 @@ _TIED = "Weights of equal answers are added in an order that nobody defines; a b
 __all__ = ["read_adaboost", "read_adaboost_regressor"]
 
 _VOTES_AGAINST_SINCE = (1, 3)  # before, a member did not vote against the other classes (scikit-learn 1.3.1)
+_SAMME_ALONE_SINCE = (1, 6)  # from here on `algorithm` is not looked at
 _LEAST, _MOST = 2.0**-900, 2.0**900  # weights between them add up without overflow, and round relatively
 
 
@@ -49,7 +50,7 @@ def read_adaboost(record: Record, context: Context) -> ReadPredictor:
     classes = class_labels(record, "classes_", record.get("classes_"))
     parts = read_members(record, context.beside(), record.get("estimators_"), "estimators_")
     weights = _weights(record, len(parts))
-    real = plain(record.get("algorithm")) == "SAMME.R"
+    real = version < _SAMME_ALONE_SINCE and plain(record.get("algorithm")) == "SAMME.R"
     count = len(classes)
     divisor = float(weights.sum())
     if count < 2 or divisor == 0.0:
