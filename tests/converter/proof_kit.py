@@ -216,6 +216,13 @@ SUBJECTS: dict[str, Callable[[str], Subject]] = {
         AdaBoostClassifier(DecisionTreeClassifier(max_depth=2), n_estimators=6, random_state=0),
         _BINARY,
     ),
+    "boosted linear models": lambda name: fitted(
+        name,
+        make_pipeline(
+            StandardScaler(), AdaBoostClassifier(LogisticRegression(), n_estimators=4, random_state=0)
+        ),
+        _WORDS,
+    ),
     "weighted median of trees": lambda name: fitted(
         name,
         make_pipeline(RobustScaler(), AdaBoostRegressor(n_estimators=5, random_state=0)),

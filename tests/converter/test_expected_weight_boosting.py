@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weighted medians are walked, and their bound covers every order of equal answers in which rounding may choose."""
+"""AdaBoost is walked; the bound of a median covers every order of equal answers in which rounding may choose."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ import pytest
 import sklearn.base
 from onnx import numpy_helper
 from sklearn.ensemble import (
+    AdaBoostClassifier,
     AdaBoostRegressor,
     BaggingRegressor,
+    GradientBoostingClassifier,
     GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
     IsolationForest,
+    RandomForestClassifier,
     RandomForestRegressor,
     StackingRegressor,
     VotingRegressor,
@@ -27,7 +31,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import RobustScaler, StandardScaler
-from sklearn.tree import DecisionTreeRegressor, ExtraTreeRegressor
+from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeRegressor
 from xgboost import XGBRegressor
 
 from depickle.errors import ParityError
@@ -244,6 +249,101 @@ def test_attributes_that_the_class_does_not_document_are_refused(case: str) -> N
 def test_no_median_is_taken_of_labels(member: Any) -> None:
     live = _fitted(_boosted(Ridge(), 3))
     live.estimators_[1] = member.fit(ROWS, TARGET > 0)
+    assert _expected(live) is None
+
+
+# Votes --------------------------------------------------------------------------------------------------------------
+
+
+def _voting(member: Any = None, count: int = 3, labels: tuple[Any, ...] = (-1, 0, 1)) -> Any:
+    X, y = make_data(labels, rows=300)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return AdaBoostClassifier(member, n_estimators=count, random_state=0).fit(X, y)
+
+
+VOTING: dict[str, tuple[str, Any]] = {
+    "trees": ("proven", None),
+    "forests": ("proven", RandomForestClassifier(3, max_depth=2, random_state=0)),
+    "boosters": ("proven", HistGradientBoostingClassifier(max_iter=2)),
+    "AdaBoost of trees": ("proven", AdaBoostClassifier(DecisionTreeClassifier(max_depth=1), n_estimators=2)),
+    "logistic regressions": ("certified", LogisticRegression()),
+    "support vector machines": ("certified", LinearSVC()),
+    "boosters from a logarithm": ("certified", GradientBoostingClassifier(n_estimators=2)),
+}
+
+
+@pytest.mark.parametrize("labels", [(0, 1), (-1, 0, 1), ("BUY", "SELL", "WAIT")])
+@pytest.mark.parametrize("case", VOTING)
+def test_votes_of_every_kind_of_member_are_walked(case: str, labels: tuple[Any, ...]) -> None:
+    tier, member = VOTING[case]
+    live = _voting(member, labels=labels)
+    X = np.asarray(make_data(labels, rows=300)[0])
+    one = subject_of(case, live, X)
+    assert one.prove() is not None
+    assert one.typed.ceiling == tier
+    found = answers(one.emitted.onnx, X)
+    certain = found["margin"] > found["bound"] if tier == "certified" else np.ones(len(X), np.bool_)
+    assert certain.mean() > 0.9
+    assert (found["label"] == live.predict(X))[certain].all()
+    scores = live.decision_function(X).reshape(len(X), -1)
+    assert (found["scores"] == scores)[certain].all()  # where every vote is certain, sums are bit-equal
+
+
+@pytest.mark.parametrize("release", ["1.2.2", "1.4.2", "1.5.2", "1.6.1", "1.8.0"])
+@pytest.mark.parametrize("member", [None, LogisticRegression()])
+def test_votes_of_every_release_are_walked(
+    member: Any, release: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = _voting(member)
+    monkeypatch.setattr(sklearn.base, "__version__", release)
+    one = subject_of(release, live, ROWS)
+    assert one.prove() is not None
+    if release == "1.2.2":  # members did not vote against the classes that they did not choose
+        monkeypatch.setattr(sklearn.base, "__version__", "1.4.2")
+        with pytest.raises(ParityError) as refusal:
+            one.prove(subject_of("newer", live, ROWS).emitted.onnx)
+        assert refusal.value.code == "DP711"
+
+
+def test_a_parameter_that_has_no_effect_is_not_read() -> None:
+    live = _voting()
+    live.algorithm = "SAMME.R"  # since 1.6 not looked at
+    one = subject_of("ignored", live, ROWS)
+    assert one.prove() is not None
+    assert (answers(one.emitted.onnx, ROWS)["label"] == live.predict(ROWS)).all()
+
+
+@pytest.mark.parametrize(
+    ("release", "algorithm"),
+    [("1.3.2", "SAMME"), ("1.5.2", "SAMME.R")],
+    ids=["two ways to count", "logarithms"],
+)
+def test_votes_that_are_not_read_are_not_derived(
+    release: str, algorithm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = _voting(LogisticRegression())
+    live.algorithm = algorithm
+    monkeypatch.setattr(sklearn.base, "__version__", release)
+    assert _expected(live) is None
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [np.zeros(3), np.array([1.0, -1.0, 1.0]), np.ones(2), np.array([1.0, np.inf, 1.0])],
+    ids=["no sum", "negative", "too few", "infinite"],
+)
+def test_weights_of_votes_that_are_none_are_refused(weights: Rows) -> None:
+    live = _voting(LogisticRegression())
+    live.estimator_weights_ = weights
+    with pytest.raises(ParityError) as refusal:
+        _expected(live)
+    assert refusal.value.code == "DP710"
+
+
+def test_a_member_that_did_not_see_every_class_is_not_derived() -> None:
+    live = _voting(LogisticRegression())
+    live.estimators_[0] = LogisticRegression().fit(ROWS, (TARGET > 0).astype(int))
     assert _expected(live) is None
 
 

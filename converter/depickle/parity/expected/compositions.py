@@ -36,6 +36,7 @@ __all__ = [
     "expect_stacking",
     "expect_voting",
     "places_among",
+    "present",
     "response",
 ]
 
@@ -73,7 +74,12 @@ def places_among(owner: Record, found: Labels | None, known: Labels) -> tuple[in
     return tuple(places)
 
 
-def _there(value: Expected | None) -> Expected:
+def present(value: Expected | None) -> Expected:
+    """An answer that a composition needs of its member.
+
+    Raises:
+        NotDerivedError: the member has no such answer.
+    """
     if value is None:
         raise NotDerivedError("a member without the answer that its composition needs")
     return value
@@ -84,8 +90,8 @@ def response(answer: Answer, *, scores: bool) -> tuple[Expected, Spread]:
     if answer.detects:
         raise NotDerivedError("an outlier detector as a member")
     if scores:
-        return _there(answer.scores), answer.score_error
-    return _there(answer.probabilities), answer.probability_error
+        return present(answer.scores), answer.score_error
+    return present(answer.probabilities), answer.probability_error
 
 
 def expect_search(owner: Record, rows: Expected, derive: Derivation) -> Answer:
@@ -188,12 +194,12 @@ def _hard(members: Sequence[Member], weights: Sequence[float] | None, known: Lab
     axis = constant([1], np.int64)
     for place, member in enumerate(members):
         table = constant(member.places, np.int64)
-        chosen = apply("Unsqueeze", apply("Gather", table, _there(member.answer.index), axis=0), axis)
+        chosen = apply("Unsqueeze", apply("Gather", table, present(member.answer.index), axis=0), axis)
         hit = apply("Equal", chosen, constant(range(len(known)), np.int64))
         votes.append(apply("Where", hit, scalar(1.0 if weights is None else weights[place]), scalar(0.0)))
     index = argmax(add_up(votes))
     slack = [
-        apply("Unsqueeze", _slack(answer.margin, _there(answer.bound)), axis)
+        apply("Unsqueeze", _slack(answer.margin, present(answer.bound)), axis)
         for answer in (member.answer for member in members)
         if answer.margin is not None
     ]

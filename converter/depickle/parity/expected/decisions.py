@@ -1,33 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration, thresholds, one-vs-rest and AdaBoost: what is decided from members' answers."""
+"""Calibration, thresholds and one-vs-rest: what is decided from members' answers."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from ...pickles.graph import DictNode, GlobalRef, Record, Value, plain
 from ..walk import Expected
-from .answers import DOUBLE_STEPS, argmax, lead, soft_max, threshold_rule
+from .answers import lead
 from .compositions import Member, average, places_among, response
 from .derivation import Derivation, NotDerivedError
-from .forests import forest_rows
 from .isotonic import interpolated, isotonic_error
-from .node_tables import leaf_rows
-from .reading import array, labels, number, one_of, record, records, text, unreadable
+from .reading import labels, number, one_of, record, records, text, unreadable
 from .spread import EXP_SPREAD, ROUNDING, UNKNOWN, as_bound, scaled, total
 from .vocabulary import INT64, Answer, Spread, add_up, apply, cast, columns, constant, scalar, squeeze
 
-__all__ = ["expect_adaboost", "expect_calibrated", "expect_one_vs_rest", "expect_threshold"]
+__all__ = ["expect_calibrated", "expect_one_vs_rest", "expect_threshold"]
 
 _BARELY_ABOVE_ONE = 1.0 + 1e-5
 """calibration.py sets probabilities up to here to 1."""
 _FIRST_OF_EQUALS_SINCE = (1, 8)
 """Before, one-vs-rest gave a tie to the last class."""
-_VOTES_AGAINST_SINCE = (1, 3)
-"""From here on a SAMME member votes against the classes that it did not choose."""
 
 
 def _decides(answer: Answer) -> bool:
@@ -190,74 +185,3 @@ def expect_one_vs_rest(owner: Record, rows: Expected, derive: Derivation) -> Ans
         return found
     margin = lead(joined, len(known))
     return replace(found, margin=margin, bound=as_bound(scaled(spread, 1.0, ROUNDING), margin))
-
-
-def expect_adaboost(owner: Record, rows: Expected, derive: Derivation) -> Answer:
-    """AdaBoostClassifier over single trees (ensemble/_weight_boosting.py, ``decision_function``)."""
-    known = labels(owner)
-    width = len(known)
-    members = records(owner, "estimators_")
-    weights = np.asarray(array(owner, "estimator_weights_"), dtype=np.float64)
-    since = derive.version(owner)
-    real = plain(owner.get("algorithm")) == "SAMME.R"
-    if since == (1, 3) and not real:
-        raise NotDerivedError("SAMME of 1.3, whose releases count votes in two ways")
-    if weights.ndim != 1 or len(weights) < len(members) or width < 2:
-        raise unreadable(owner, "estimator_weights_", "a weight for each member")
-    tables = []
-    for member, weight in zip(members, weights.tolist(), strict=False):
-        if member.cls not in _TREES or labels(member) != known:
-            raise NotDerivedError("AdaBoost over other members than trees")
-        tables.append(_votes(leaf_rows(member, width), weight, since, real=real))
-    sums = apply("Div", forest_rows(members, tables, rows), scalar(float(weights.sum())))
-    if width == 2:
-        raw = apply("Sub", columns(sums, [1]), columns(sums, [0]))
-        halves = apply("Div", apply("Concat", apply("Neg", raw), raw, axis=1), scalar(2.0))
-        p = soft_max(halves, 2)
-        index = threshold_rule(raw, "Greater", 0.0)
-    else:
-        raw = sums
-        p = soft_max(apply("Div", raw, scalar(width - 1)), width)
-        index = argmax(raw)
-    found = Answer(
-        labels=known, index=index, probabilities=p, scores=raw, probability_error=EXP_SPREAD, decides=True
-    )
-    if not real:
-        return found
-    band = _logarithm_band(len(members), width)
-    margin = lead(raw, 1 if width == 2 else width)
-    return replace(
-        found,
-        margin=margin,
-        bound=as_bound(band, margin),
-        score_error=band,
-        probability_error=band + EXP_SPREAD,
-    )
-
-
-def _logarithm_band(members: int, width: int) -> float:
-    """How far two sums of logarithms may be off together, u = 2^-53.
-
-    A logarithm of a probability not below 2^-52 is at most 37 and errs by 4 units in the last place, 256u;
-    its distance from the mean of K, times K - 1, by (K - 1)(660 + 37K)u; the mean of T of them by 37(K - 1)T u more.
-    Two sums on two sides err by 4(K - 1)(660 + 37(K + T))u in all, which is less than (K - 1)(K + T)2^-42.
-    """
-    return float(DOUBLE_STEPS) * 64 * (members + width) * (width - 1)
-
-
-_TREES = {"sklearn.tree._classes.DecisionTreeClassifier", "sklearn.tree._classes.ExtraTreeClassifier"}
-
-
-def _votes(
-    rows: npt.NDArray[np.float64], weight: float, since: tuple[int, int], *, real: bool
-) -> npt.NDArray[np.float64]:
-    """What each leaf adds per class. Members before 1.4 hold counts, which predict_proba turns into fractions."""
-    count = rows.shape[1]
-    if not real:
-        chosen = rows.argmax(axis=1)[:, np.newaxis] == np.arange(count)
-        against = -1 / (count - 1) * weight if since >= _VOTES_AGAINST_SINCE else 0.0
-        return np.asarray(np.where(chosen, weight, against), dtype=np.float64)
-    sums = rows.sum(axis=1, keepdims=True)
-    shares = rows / np.where(sums == 0.0, 1.0, sums) if since < (1, 4) else rows
-    log = np.log(np.maximum(shares, np.finfo(np.float64).eps))
-    return np.asarray((count - 1) * (log - (1.0 / count) * log.sum(axis=1, keepdims=True)))

@@ -11,7 +11,7 @@ import numpy as np
 from ...pickles.graph import Record
 from ..walk import Expected
 from .compositions import expect_bagging, expect_search, expect_stacking, expect_voting
-from .decisions import expect_adaboost, expect_calibrated, expect_one_vs_rest, expect_threshold
+from .decisions import expect_calibrated, expect_one_vs_rest, expect_threshold
 from .dense import NETWORKS, PROJECTIONS, expect_linear_anywhere, expect_network
 from .derivation import Derivation, Family, NotDerivedError, width_of
 from .encoders import ENCODERS
@@ -27,7 +27,7 @@ from .reading import Labels, Writer
 from .selectors import SELECTORS
 from .unions import UNIONS
 from .vocabulary import ROWS, Answer, apply, constant, squeeze
-from .weight_boosting import expect_weighted_median
+from .weight_boosting import expect_adaboost, expect_weighted_median
 from .xgboost import expect_xgboost
 
 __all__ = ["ExpectedModel", "expect_model"]
