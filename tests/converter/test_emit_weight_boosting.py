@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.base
 from lightgbm import LGBMRegressor
 from sklearn.ensemble import (
     AdaBoostClassifier,
@@ -317,9 +318,11 @@ def test_state_that_is_no_boosting_is_refused(case: str) -> None:
     assert refusal.value.code == code
 
 
-def test_real_votes_of_other_members_than_trees_are_refused() -> None:
+def test_real_votes_of_other_members_than_trees_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     live = _classifier()
     live.algorithm = "SAMME.R"
+    assert isinstance(read(live).root, Votes)  # since 1.6 the parameter has no effect
+    monkeypatch.setattr(sklearn.base, "__version__", "1.5.2")
     with pytest.raises(UnsupportedModelError) as refusal:
         read(live)
     assert refusal.value.code == "DP603"
