@@ -97,8 +97,9 @@ class Theirs:
 
 
 def register_boosters() -> None:
-    """Tell skl2onnx of LightGBM and XGBoost, as its documentation does."""
+    """Tell skl2onnx of LightGBM and XGBoost, as its documentation does, and let protobuf 7 take its booleans."""
     import lightgbm
+    import skl2onnx.common.tree_ensemble as ensembles
     import xgboost
     from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
     from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
@@ -110,6 +111,12 @@ def register_boosters() -> None:
         calculate_linear_regressor_output_shapes as regressor_shapes,
     )
 
+    add_node = ensembles.add_node
+
+    def add(*arguments: Any, nodes_missing_value_tracks_true: Any = 0, **more: Any) -> None:
+        add_node(*arguments, nodes_missing_value_tracks_true=int(nodes_missing_value_tracks_true), **more)
+
+    ensembles.add_node = add
     zipmap = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
     kinds = [
         (lightgbm.LGBMClassifier, "LightGbmLGBMClassifier", classifier_shapes, convert_lightgbm, zipmap),
@@ -284,7 +291,8 @@ def render(
             "  the last place to each side, missing values where admitted, corners.",
             "* *Same bytes twice*: ONNX and skops of two runs in processes with different hash seeds.",
             "* skl2onnx alone: float32 input, as its documentation shows. For regressors a row differs where the",
-            f"  value is off by more than {OFF:g} of the largest.",
+            f"  value is off by more than {OFF:g} of the largest. Its numpy booleans were made numbers, else it",
+            "  converts no HistGradientBoosting under protobuf 7.",
             "* Transformers stand in front of a logistic regression.",
             "",
             "## Known silent errors of skl2onnx",

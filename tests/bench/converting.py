@@ -9,19 +9,23 @@ a process which has imported the same libraries and done nothing.
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import platform
 import subprocess
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
-from .timing import print_table, seconds_per_call
+from .timing import paired_seconds, print_table
 
 __all__ = ["bench_conversion"]
 
@@ -51,61 +55,107 @@ def _models() -> dict[str, Callable[[], Any]]:
     }
 
 
-def bench_conversion() -> None:
-    """Converts seven models both ways and prints the table."""
+def bench_conversion(output: Path | None = None) -> None:
+    """Converts seven models both ways and prints the table, or writes it as a document."""
     generator = np.random.default_rng(0)
     rows = generator.standard_normal((ROWS, FEATURES))
     labels = (rows[:, 0] * rows[:, 1] + 0.3 * generator.standard_normal(ROWS) > 0).astype(int)
-    table = []
+    table: list[tuple[str, ...]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        idle = {tool: _convert(tool, None, folder)["peak"] for tool in ("depickle", "skl2onnx")}
+        idle = {tool: _convert(tool, None, folder)["peak"] for tool in TOOLS}
         for model_name, make in _models().items():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 estimator = make().fit(rows, labels)
                 source = folder / "model.pkl"
                 source.write_bytes(pickle.dumps(estimator, protocol=5))
-                found = {tool: _convert(tool, source, folder) for tool in ("depickle", "skl2onnx")}
-            table.append(_row(model_name, folder, found, idle, rows))
-    head = ("model", "", "convert ms", "proof ms", "peak MB", "file MB", "one row us", f"{BATCH} rows ms")
-    print_table("Conversion, depickle beside skl2onnx", head, [line for lines in table for line in lines])
+                found = {tool: _convert(tool, source, folder) for tool in TOOLS}
+            table += _lines(model_name, folder, found, idle, rows)
+    if output is None:
+        print_table("Conversion, depickle beside skl2onnx", HEAD, table)
+    else:
+        output.write_text(_document(table), encoding="utf-8")
 
 
-def _row(
+TOOLS = ("depickle", "skl2onnx")
+HEAD = ("model", "", "convert ms", "proof ms", "peak MB", "file MB", "one row us", f"{BATCH} rows ms")
+
+
+def _lines(
     name: str, folder: Path, found: dict[str, Any], idle: dict[str, int], rows: np.ndarray
 ) -> list[tuple[str, ...]]:
+    failed = [tool for tool in TOOLS if "error" in found[tool]]
+    if failed:
+        return [(name, tool, found[tool]["error"][:60], "", "", "", "", "") for tool in failed]
+    runs = [_run_of(folder, tool) for tool in TOOLS]
+    one = paired_seconds(*(partial(run, rows[:1]) for run in runs))
+    many = paired_seconds(*(partial(run, rows[:BATCH]) for run in runs), rounds=9)
+    figures = []
+    for tool in TOOLS:
+        peak = (found[tool]["peak"] - idle[tool]) / 1024
+        size = (folder / f"{tool}.onnx").stat().st_size / 1e6
+        figures.append((found[tool]["convert"] * 1e3, peak, size))
     lines = []
-    for tool, dtype in (("depickle", np.float64), ("skl2onnx", np.float32)):
-        result = found[tool]
-        if "error" in result:
-            lines.append((name, tool, result["error"][:40], "", "", "", "", ""))
-            continue
-        session = _session(folder / f"{tool}.onnx")
-        feed = session.get_inputs()[0].name
-        one, many = rows[:1].astype(dtype), rows[:BATCH].astype(dtype)
-        wanted = [output.name for output in session.get_outputs() if "label" not in output.name]
-        single = seconds_per_call(lambda s=session, w=wanted, f=feed, x=one: s.run(w, {f: x}))
-        batch = seconds_per_call(lambda s=session, w=wanted, f=feed, x=many: s.run(w, {f: x}))
+    for side, tool in enumerate(TOOLS):
+        convert, peak, size = figures[side]
+        proof = found[tool]["proof"]
         lines.append(
             (
-                name,
-                tool,
-                f"{result['convert'] * 1e3:.0f}",
-                "" if result["proof"] is None else f"{result['proof'] * 1e3:.0f}",
-                f"{(result['peak'] - idle[tool]) / 1024:.0f}",
-                f"{(folder / f'{tool}.onnx').stat().st_size / 1e6:.2f}",
-                f"{single * 1e6:.1f}",
-                f"{batch * 1e3:.1f}",
+                name, tool, f"{convert:.0f}", "" if proof is None else f"{proof * 1e3:.0f}", f"{peak:.0f}",
+                f"{size:.2f}", f"{one[side] * 1e6:.1f}", f"{many[side] * 1e3:.1f}",
             )
+        )  # fmt: skip
+    ratios = [ours / theirs if theirs > 0 else float("nan") for ours, theirs in zip(*figures, strict=True)]
+    lines.append(
+        (
+            "", "ratio", f"{ratios[0]:.2f}", "", f"{ratios[1]:.2f}", f"{ratios[2]:.2f}",
+            f"{one[2]:.2f}", f"{many[2]:.2f}",
         )
+    )  # fmt: skip
     return lines
 
 
-def _session(path: Path) -> ort.InferenceSession:
+def _run_of(folder: Path, tool: str) -> Callable[[np.ndarray], object]:
+    """One run of a file, labels left out: ours as the runtime runs it, theirs as onnxruntime does by itself."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    if tool == "depickle":
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    data = (folder / f"{tool}.onnx").read_bytes()
+    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    feed = session.get_inputs()[0].name
+    dtype = np.float64 if tool == "depickle" else np.float32
+    wanted = [output.name for output in session.get_outputs() if "label" not in output.name]
+    return lambda rows: session.run(wanted, {feed: rows.astype(dtype)})
+
+
+def _document(table: list[tuple[str, ...]]) -> str:
+    libraries = ("scikit-learn", "lightgbm", "xgboost", "skl2onnx", "onnxmltools", "onnxruntime", "numpy")
+    return "\n".join(
+        [
+            "<!-- SPDX-License-Identifier: Apache-2.0 -->",
+            "# What a conversion costs, beside skl2onnx",
+            "",
+            "Written by `python -m tests.bench.converting -o docs/costs.md` in one run; do not edit. Measured with",
+            f"{', '.join(f'{name} {version(name)}' for name in libraries)},",
+            f"Python {platform.python_version()} on {platform.machine()} with {os.cpu_count()} cores.",
+            "",
+            f"* Models of {FEATURES} columns and {ROWS:,} rows of two classes. Ours answer in double, with labels as",
+            "  the original's; theirs in float32, as their documentation shows.",
+            "* **convert**: from the bytes of the pickle to those of the ONNX file; ours through the gate, theirs",
+            "  unpickled. **proof**: walking the file against its source, which they have not.",
+            "* **peak**: memory above that of a process which has imported the same libraries and done nothing.",
+            f"* **one row**, **{BATCH:,} rows**: a run without the label, one thread; the two take turns, and the",
+            "  ratio is the median over the turns, which holds where a busy machine's microseconds do not.",
+            "* HistGB: skl2onnx raises as it is, since protobuf 7 takes no numpy booleans; they were made numbers.",
+            "",
+            f"| {' | '.join(HEAD)} |",
+            f"|{'---|' * len(HEAD)}",
+            *(f"| {' | '.join(line)} |" for line in table),
+            "",
+        ]
+    )
 
 
 def _convert(tool: str, source: Path | None, folder: Path) -> Any:
@@ -162,6 +212,7 @@ def _with_depickle() -> Callable[[bytes], tuple[bytes, Callable[[], object] | No
 
 def _with_skl2onnx() -> Callable[[bytes], tuple[bytes, Callable[[], object] | None]]:
     import lightgbm
+    import skl2onnx.common.tree_ensemble as ensembles
     import xgboost
     from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
     from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
@@ -169,6 +220,13 @@ def _with_skl2onnx() -> Callable[[bytes], tuple[bytes, Callable[[], object] | No
     from skl2onnx.common.data_types import FloatTensorType
     from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
 
+    add_node = ensembles.add_node
+
+    def add(*arguments: Any, nodes_missing_value_tracks_true: Any = 0, **more: Any) -> None:
+        """Its numpy booleans are none of the numbers that protobuf 7 takes; without this HistGB does not convert."""
+        add_node(*arguments, nodes_missing_value_tracks_true=int(nodes_missing_value_tracks_true), **more)
+
+    ensembles.add_node = add
     options = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
     for cls, converter in (
         (lightgbm.LGBMClassifier, convert_lightgbm),
@@ -193,4 +251,10 @@ def _with_skl2onnx() -> Callable[[bytes], tuple[bytes, Callable[[], object] | No
 
 
 if __name__ == "__main__":
-    _child(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) > 3 else None)
+    match sys.argv[1:]:
+        case []:
+            bench_conversion()
+        case ["-o", path]:
+            bench_conversion(Path(path))
+        case [tool, folder, *source]:
+            _child(tool, Path(folder), Path(source[0]) if source else None)

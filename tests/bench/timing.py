@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 
-__all__ = ["print_table", "seconds_per_call"]
+__all__ = ["paired_seconds", "print_table", "seconds_per_call"]
 
 _BATCHES = 15
 
@@ -31,6 +31,30 @@ def seconds_per_call(function: Callable[[], object], *, budget: float = 0.6) -> 
             function()
         times.append((time.perf_counter() - started) / calls)
     return statistics.median(times)
+
+
+def paired_seconds(
+    ours: Callable[[], object], theirs: Callable[[], object], *, rounds: int = 25, budget: float = 0.03
+) -> tuple[float, float, float]:
+    """Seconds a call of each, and the ratio: medians over rounds in which the two take turns.
+
+    A machine that slows down slows both sides of a round, so the median of the ratios holds where seconds do not.
+    """
+    calls = []
+    for function in (ours, theirs):
+        function()  # first calls allocate
+        started = time.perf_counter()
+        function()
+        calls.append(max(1, int(budget / max(time.perf_counter() - started, 1e-7))))
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(rounds):
+        for side, function in enumerate((ours, theirs)):
+            started = time.perf_counter()
+            for _ in range(calls[side]):
+                function()
+            times[side].append((time.perf_counter() - started) / calls[side])
+    ratios = [one / other for one, other in zip(*times, strict=True)]
+    return statistics.median(times[0]), statistics.median(times[1]), statistics.median(ratios)
 
 
 def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
