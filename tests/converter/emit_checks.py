@@ -69,10 +69,16 @@ def convert(live: Any, protocol: int = 5, **versions: str) -> Converted:
     emitted = emit_onnx(typed)
     onnx.checker.check_model(onnx.load_from_string(emitted.onnx), full_check=True)
     check_onnx(emitted.onnx)
+    return Converted(live, typed, emitted, opened(emitted.onnx))
+
+
+def opened(onnx_bytes: bytes) -> onnxruntime.InferenceSession:
+    """A session as the runtime makes them: one thread, and the file as it is, without rewriting it."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(emitted.onnx, options, providers=["CPUExecutionProvider"])
-    return Converted(live, typed, emitted, session)
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])
 
 
 def make_data(

@@ -16,7 +16,7 @@ import onnxruntime
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import (
     AdaBoostClassifier,
@@ -33,12 +33,13 @@ from sklearn.ensemble import (
     VotingClassifier,
 )
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
+    FunctionTransformer,
     KBinsDiscretizer,
     MaxAbsScaler,
     MinMaxScaler,
@@ -47,7 +48,7 @@ from sklearn.preprocessing import (
     RobustScaler,
     StandardScaler,
 )
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor
 
 from depickle.emit import EmittedModel, emit_onnx
@@ -57,7 +58,7 @@ from depickle.pickles import open_package, vet
 from depickle.pickles.graph import Record
 from depickle_runtime.record import ProofRecord
 
-from .emit_checks import make_data
+from .emit_checks import make_data, opened
 
 Rows = npt.NDArray[np.float64]
 
@@ -272,6 +273,58 @@ SUBJECTS: dict[str, Callable[[str], Subject]] = {
     "projection": lambda name: fitted(
         name, make_pipeline(PCA(3, whiten=True), LogisticRegression(max_iter=300)), _BINARY
     ),
+    "boosting from a forest": lambda name: fitted(
+        name,
+        GradientBoostingClassifier(
+            n_estimators=3,
+            max_depth=2,
+            init=RandomForestClassifier(3, max_depth=2, random_state=0),
+            random_state=0,
+        ),
+        _SIGNS,
+    ),
+    "boosting regressor from a tree": lambda name: fitted(
+        name,
+        GradientBoostingRegressor(
+            n_estimators=3, max_depth=2, init=DecisionTreeRegressor(max_depth=2), random_state=0
+        ),
+        (),
+    ),
+    "histogram boosting of categories": lambda name: fitted(
+        name, HistGradientBoostingClassifier(max_iter=5, categorical_features=[5], random_state=0), _SIGNS
+    ),
+    "lightgbm of categories": lambda name: fitted(
+        name, _lgbm(categorical_feature=[5], min_data_per_group=5), _WORDS, missing=True
+    ),
+    "xgboost dart": lambda name: fitted(
+        name,
+        XGBClassifier(n_estimators=6, booster="dart", rate_drop=0.4, n_jobs=1, random_state=0),
+        _BINARY,
+    ),
+    "xgboost of categories": lambda name: fitted(
+        name,
+        XGBClassifier(
+            n_estimators=5, enable_categorical=True, feature_types=[*"qqqqqc"], n_jobs=1, random_state=0
+        ),
+        (0, 1, 2),
+    ),
+    "linear xgboost": lambda name: fitted(
+        name, XGBRegressor(n_estimators=5, booster="gblinear", n_jobs=1), (), missing=True
+    ),
+    "isotonic": lambda name: fitted(
+        name, CalibratedClassifierCV(_small_boosting(), method="isotonic", cv=2), _SIGNS
+    ),
+    "logarithms": lambda name: fitted(
+        name,
+        make_pipeline(
+            FunctionTransformer(np.abs),
+            FunctionTransformer(np.log1p),
+            TruncatedSVD(3),
+            LogisticRegression(max_iter=300),
+        ),
+        _BINARY,
+    ),
+    "linear regressor": lambda name: fitted(name, make_pipeline(StandardScaler(), Ridge()), ()),
     "discriminant": lambda name: fitted(
         name, make_pipeline(RobustScaler(), LinearDiscriminantAnalysis()), _WORDS
     ),
@@ -302,14 +355,6 @@ def _small_boosting() -> GradientBoostingClassifier:
 def subject(name: str) -> Subject:
     """The subject of that name; fitted once."""
     return SUBJECTS[name](name)
-
-
-def opened(onnx: bytes) -> onnxruntime.InferenceSession:
-    """A session of one thread."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
 
 
 def answers(onnx: bytes | onnxruntime.InferenceSession, rows: Rows) -> dict[str, npt.NDArray[Any]]:

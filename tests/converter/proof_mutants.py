@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Wrong models, made on purpose: every kind of slip that a converter could make, in the file or in the typed model.
 
-``python -m tests.converter.proof_mutants [COUNT]`` prints, per kind, how many mutants there were, how many of them
-compute the same formula after all (and so have to pass), how many the walk refused, and how many the 10,000 random
-rows, and the rows on splits, would have noticed by a changed label (of a regressor, by a changed number). Named
-slips come first; then every field of every class of the typed model, changed where it stands.
+``python -m tests.converter.proof_mutants [COUNT] [-o FILE]`` prints, per kind, how many mutants there were, how many
+of them compute the same formula after all (and so have to pass), how many the walk refused, and how many the 10,000
+random rows, and the rows on splits, would have noticed by a changed label (of a regressor, by a changed number).
+Named slips come first; then every field of every class of the typed model, changed where it stands.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -164,46 +167,112 @@ def _noticed(
     return bool((found[role] != original[role]).any())
 
 
-def table(count: int) -> tuple[list[str], int]:
-    """Lines of the table over `count` mutants, and the number of survivors."""
-    tally: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    each = -(-count // len(SUBJECTS))
-    for name in SUBJECTS:
-        one = subject(name)
-        contract = one.emitted.input
-        made = make_rows(
-            one.record,
-            features=contract.features,
-            allow_nan=contract.allow_nan,
-            max_abs=None if contract.max_abs is None else float.fromhex(contract.max_abs),
-            seed=1,
-        )
-        sets = {rows.name: rows.values for rows in made.sets if rows.name in ("random", "splits")}
-        original = {key: answers(one.emitted.onnx, rows) for key, rows in sets.items()}
-        for mutant in mutants(one, each):
-            row = tally[mutant.level, mutant.kind]
-            row["mutants"] += 1
-            row["equivalent"] += bool(mutant.equivalent)
-            row["killed"] += not mutant.equivalent and not survives(one, mutant)
-            for key, rows in sets.items():
-                row[key] += _noticed(original[key], mutant.onnx, rows) is not False
-    lines = [_line("made in", "kind", "mutants", "alike", "refused", "random", "splits")]
-    total: Counter[str] = Counter()
-    for (level, kind), row in sorted(tally.items()):
-        total += row
-        lines.append(_line(level, kind, *(row[name] for name in _COLUMNS)))
-    lines.append(_line("all", "", *(total[name] for name in _COLUMNS)))
-    return lines, total["mutants"] - total["equivalent"] - total["killed"]
-
-
 _COLUMNS = ("mutants", "equivalent", "killed", "random", "splits")
+Tally = dict[tuple[str, str], Counter[str]]
 
 
-def _line(level: str, kind: str, *figures: object) -> str:
-    return f"{level:<12} {kind:<44}" + "".join(f"{figure!s:>9}" for figure in figures)
+def tally(name: str, count: int) -> Tally:
+    """`count` mutants of one subject, by where and how they were made."""
+    found: Tally = defaultdict(Counter)
+    one = subject(name)
+    contract = one.emitted.input
+    made = make_rows(
+        one.record,
+        features=contract.features,
+        allow_nan=contract.allow_nan,
+        max_abs=None if contract.max_abs is None else float.fromhex(contract.max_abs),
+        seed=1,
+    )
+    sets = {rows.name: rows.values for rows in made.sets if rows.name in ("random", "splits")}
+    original = {key: answers(one.emitted.onnx, rows) for key, rows in sets.items()}
+    for mutant in mutants(one, count):
+        row = found[mutant.level, mutant.kind]
+        row["mutants"] += 1
+        row["equivalent"] += bool(mutant.equivalent)
+        row["killed"] += not mutant.equivalent and not survives(one, mutant)
+        for key, rows in sets.items():
+            row[key] += _noticed(original[key], mutant.onnx, rows) is not False
+    return found
+
+
+def tallies(count: int, *, processes: int = 2) -> dict[str, Tally]:
+    """About `count` mutants over all subjects."""
+    each = -(-count // len(SUBJECTS))
+    with get_context("spawn").Pool(processes) as pool:
+        return dict(zip(SUBJECTS, pool.map(partial(tally, count=each), SUBJECTS, chunksize=1), strict=True))
+
+
+def summed(rows: Iterable[Counter[str]]) -> Counter[str]:
+    """All of `rows` together."""
+    total: Counter[str] = Counter()
+    for row in rows:
+        total += row
+    return total
+
+
+def survivors(row: Counter[str]) -> int:
+    """Wrong models that the walk let pass."""
+    return row["mutants"] - row["equivalent"] - row["killed"]
+
+
+def by_kind(found: dict[str, Tally]) -> Tally:
+    """All subjects together."""
+    kinds: Tally = defaultdict(Counter)
+    for part in found.values():
+        for kind, row in part.items():
+            kinds[kind] += row
+    return dict(sorted(kinds.items()))
+
+
+def render(found: dict[str, Tally]) -> str:
+    """The document."""
+    kinds = by_kind(found)
+    total = summed(kinds.values())
+    parts = [
+        "<!-- SPDX-License-Identifier: Apache-2.0 -->",
+        "# Wrong models, made on purpose",
+        "",
+        f"Written by `python -m tests.converter.proof_mutants {total['mutants']} -o docs/mutants.md`; do not edit.",
+        "",
+        f"{total['mutants']:,} wrong models of {len(found)} small ones: the walk alone refuses {total['killed']:,};",
+        f"{total['equivalent']} say the same in another way; {survivors(total)} pass. A changed label (of a",
+        f"regressor: a changed number) would have betrayed {total['random']:,} of them on 10,000 random rows and",
+        f"{total['splits']:,} on the rows placed on splits.",
+        "",
+        "* **file**: the ONNX file is changed, as a wrong emitter or a tampering hand would. **typed model**: a",
+        "  named mistake of the reading. **any field**: a field of any class of the typed model is changed where it",
+        "  stands: numbers by one unit in the last place, flags and modes to another value, entries exchanged or",
+        "  lost.",
+        "* **alike**: the outputs are made of the same parts all the same: a label rule that a composition never",
+        "  asks for, or two equal leaves that change places. It is found out by comparing what outputs are made of.",
+        "",
+        *_section("By kind", {f"{level}: {kind}": row for (level, kind), row in kinds.items()}, total),
+        *_section("By model", {name: summed(part.values()) for name, part in found.items()}, total),
+    ]
+    return "\n".join(parts)
+
+
+def _section(title: str, rows: dict[str, Counter[str]], total: Counter[str]) -> list[str]:
+    head = ("", "mutants", "alike", "refused", "noticed on random rows", "on splits")
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for name, row in (*rows.items(), ("**all**", total)):
+        lines.append(f"| {' | '.join([name, *(f'{row[column]:,}' for column in _COLUMNS)])} |")
+    return [f"## {title}", "", *lines, ""]
+
+
+def main() -> int:
+    """Print or write the tables; 1 where a wrong model passes."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("count", nargs="?", type=int, default=2000)
+    parser.add_argument("-o", "--output", type=Path, help="write the document here")
+    arguments = parser.parse_args()
+    found = tallies(arguments.count)
+    if arguments.output is None:
+        print(render(found))  # a command's answer
+    else:
+        arguments.output.write_text(render(found), encoding="utf-8")
+    return 1 if survivors(summed(by_kind(found).values())) else 0
 
 
 if __name__ == "__main__":
-    printed, survivors = table(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)
-    print("\n".join(printed))
-    sys.exit(1 if survivors else 0)
+    sys.exit(main())

@@ -32,6 +32,7 @@ from sklearn.impute import IterativeImputer, SimpleImputer
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, RandomizedSearchCV
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, RobustScaler, StandardScaler
 from sklearn.svm import SVC
@@ -58,6 +59,9 @@ ESTIMATORS: dict[str, BaseEstimator] = {
     "stochastic gradient": SGDClassifier(loss="hinge", random_state=0),
     "naive bayes": GaussianNB(),
     "support vectors": SVC(),
+    "neighbours in a KD tree": KNeighborsClassifier(algorithm="kd_tree"),
+    "neighbours in a ball tree": KNeighborsClassifier(algorithm="ball_tree", p=1),
+    "neighbours in no tree": KNeighborsClassifier(algorithm="brute"),
     "tree with weights by class": DecisionTreeClassifier(class_weight={0: 1.0, 1: 2.0}, random_state=0),
     "voting": VotingClassifier([("a", GaussianNB()), ("b", DecisionTreeClassifier(random_state=0))]),
     "stacking": StackingClassifier([("a", DecisionTreeClassifier(random_state=0))], cv=2),
@@ -140,7 +144,18 @@ def test_a_pickle_of_protocol_0_gives_the_same_tree() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["forest", "histogram boosting", "lightgbm", "xgboost", "encoder", "categories", "search"]
+    "name",
+    [
+        "forest",
+        "histogram boosting",
+        "lightgbm",
+        "xgboost",
+        "encoder",
+        "categories",
+        "search",
+        "neighbours in a KD tree",
+        "neighbours in a ball tree",
+    ],
 )
 def test_loads_in_skops_and_answers_as_the_original(name: str) -> None:
     estimator = fitted(name, WORDS if name != "xgboost" else LABELS)

@@ -318,6 +318,14 @@ class _Writer:
             content=self._state(content, depth + 1),
         )
 
+    def _new_object(self, record: Record, depth: int) -> State:
+        """A Cython object made bare and then given a tuple: a KD or ball tree, a distance metric."""
+        cls = record.args[0] if len(record.args) == 1 else None
+        if not isinstance(cls, GlobalRef) or not isinstance(record.state, TupleNode):
+            raise self._refuse(f"{record.cls} with other arguments", "a class, and its state as a tuple")
+        content = self._state(record.state, depth + 1)
+        return _node(cls.name, cls.module, "ObjectNode", self._id(record), content=content)
+
     def _random_state(self, record: Record, depth: int) -> State:
         state = record.state
         if isinstance(state, TupleNode) and state.items and isinstance(state.items[0], DictNode):
@@ -446,6 +454,7 @@ _Special: TypeAlias = Callable[[_Writer, Record, int], State]
 _SPECIAL: dict[tuple[str, str], _Special] = {
     ("sklearn", "Tree"): _Writer._tree,
     ("sklearn", "Bunch"): _Writer._bunch,
+    ("sklearn", "newObj"): _Writer._new_object,
     ("xgboost", "Booster"): _Writer._xgboost,
     ("functools", "partial"): _Writer._partial,
     ("builtins", "slice"): _Writer._slice,
