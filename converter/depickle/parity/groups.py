@@ -10,7 +10,7 @@ import numpy as np
 
 from ..pickles.graph import Array, ListNode, Record, TupleNode
 from .expected.categories import encoder_categories
-from .preambles import after
+from .preambles import after, embedded
 from .source import FloatArray, Preamble, SourceTree
 from .trees import read_trees
 
@@ -91,7 +91,11 @@ def _pipeline(record: Record, preamble: Preamble | None, depth: int) -> Iterator
     parts = [item[1] for item in steps if isinstance(item, TupleNode) and len(item) == 2]
     records = [part for part in parts if isinstance(part, Record)]
     for transformer in records[:-1]:
-        preamble = None if preamble is None else after(transformer, preamble)
+        if preamble is None:
+            break
+        for part, columns in embedded(transformer, preamble):
+            yield _group(part, columns, read_trees(part) or ())
+        preamble = after(transformer, preamble)
     if records:
         yield from _groups(records[-1], preamble, depth + 1)
 

@@ -6,7 +6,7 @@ An unknown column costs reach, never correctness: rows behind it are placed by c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from .expected.reading import integer
 from .expected.selectors import SELECTORS, selected_columns
 from .source import UNKNOWN, FloatArray, Preamble
 
-__all__ = ["after"]
+__all__ = ["after", "embedded"]
 
 
 def after(transformer: Record, preamble: Preamble) -> Preamble | None:
@@ -115,13 +115,16 @@ def _parts(record: Record, name: str) -> list[TupleNode]:
 
 
 def _union(record: Record, preamble: Preamble) -> Preamble | None:
-    branches: list[tuple[Value, Preamble]] = [
-        (item[1], preamble) for item in _parts(record, "transformer_list")
-    ]
-    return _beside(branches)
+    return _beside([(item[1], preamble) for item in _parts(record, "transformer_list")])
 
 
 def _columns(record: Record, preamble: Preamble) -> Preamble | None:
+    branches = _branches(record, preamble)
+    return None if branches is None else _beside(branches)
+
+
+def _branches(record: Record, preamble: Preamble) -> list[tuple[Value, Preamble]] | None:
+    """The parts of a column transformer, each with its columns."""
     resolved = record.get("_transformer_to_input_indices")
     if not isinstance(resolved, DictNode):
         return None
@@ -136,7 +139,7 @@ def _columns(record: Record, preamble: Preamble) -> Preamble | None:
             return None
         if chosen.size:
             branches.append((item[1], preamble.select(chosen)))
-    return _beside(branches)
+    return branches
 
 
 def _beside(branches: list[tuple[Value, Preamble]]) -> Preamble | None:
@@ -149,6 +152,38 @@ def _beside(branches: list[tuple[Value, Preamble]]) -> Preamble | None:
             return None
         parts.append(found)
     return Preamble.beside(parts) if parts else None
+
+
+def _embedding(record: Record, preamble: Preamble) -> Preamble | None:
+    """A column for each leaf, which is no function of one input column."""
+    encoder = record.get("one_hot_encoder_")
+    tables = encoder.get("categories_") if isinstance(encoder, Record) else None
+    if not isinstance(tables, ListNode):
+        return None
+    return Preamble.unknown(sum(len(table.to_numpy()) for table in tables if isinstance(table, Array)))
+
+
+def embedded(transformer: Value, preamble: Preamble) -> Iterator[tuple[Record, Preamble]]:
+    """The transformers made of trees in `transformer`, however deep, each with the columns in front of it."""
+    if not isinstance(transformer, Record):
+        return
+    if transformer.name == "RandomTreesEmbedding":
+        yield transformer, preamble
+    elif transformer.name == "Pipeline":
+        found: Preamble | None = preamble
+        for step in _parts(transformer, "steps"):
+            if found is not None:
+                yield from embedded(step[-1], found)
+            if found is not None and isinstance(step[-1], Record):
+                found = after(step[-1], found)
+    elif transformer.name in ("FeatureUnion", "ColumnTransformer"):
+        branches = (
+            [(item[1], preamble) for item in _parts(transformer, "transformer_list")]
+            if transformer.name == "FeatureUnion"
+            else _branches(transformer, preamble)
+        )
+        for part, columns in branches or ():
+            yield from embedded(part, columns)
 
 
 def _polynomial(record: Record, preamble: Preamble) -> Preamble:
@@ -175,6 +210,7 @@ _TRANSFORMERS: dict[str, Callable[[Record, Preamble], Preamble | None]] = {
     "SimpleImputer": _imputer,
     **dict.fromkeys((name.rpartition(".")[2] for name in SELECTORS), _selected),
     "PolynomialFeatures": _polynomial,
+    "RandomTreesEmbedding": _embedding,
     "FunctionTransformer": _function,
     "ColumnTransformer": _columns,
     "FeatureUnion": _union,

@@ -106,6 +106,7 @@ _FAMILIES: dict[str, Callable[[Record], list[SourceTree]]] = {
     "ExtraTrees": _forest,
     "GradientBoosting": _forest,
     "IsolationForest": _isolation_forest,
+    "RandomTreesEmbedding": _forest,
     "HistGradientBoosting": _histogram,
     "LGBM": lightgbm_trees,
     "XGB": xgboost_trees,

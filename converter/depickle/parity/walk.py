@@ -30,7 +30,7 @@ class ExpectedTree:
         right: the other child.
         missing_left: whether a missing value goes left, per inner node; all False where the source does not say.
         weight: what a leaf adds, per node; ignored at inner nodes.
-        target: column it adds to.
+        target: column it adds to; of a tree whose leaves add to several, per node.
         members: category values that go left, per categorical node.
         mode: comparison of the numeric nodes.
     """
@@ -41,7 +41,7 @@ class ExpectedTree:
     right: npt.NDArray[np.int64]
     missing_left: npt.NDArray[np.bool_]
     weight: npt.NDArray[np.float64]
-    target: int
+    target: int | npt.NDArray[np.int64]
     mode: int
     members: dict[int, frozenset[float]] = field(default_factory=dict)
 
@@ -207,7 +207,9 @@ class _LockStep:
         offsets = np.repeat(self.start[:-1], sizes)
         self.left = _joined([tree.left for tree in trees], np.int64) + offsets
         self.right = _joined([tree.right for tree in trees], np.int64) + offsets
-        self.target = np.repeat([tree.target for tree in trees], sizes)
+        self.target = _joined(
+            [np.broadcast_to(tree.target, size) for tree, size in zip(trees, sizes, strict=True)], np.int64
+        )
         self.mode = np.repeat([tree.mode for tree in trees], sizes).astype(np.int64)
         self.missing = _joined([tree.missing_left for tree in trees], np.bool_)
         self.members = {

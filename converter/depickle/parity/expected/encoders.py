@@ -16,7 +16,7 @@ from .inexact import LEAST, Conditional, error_of
 from .reading import items, number, text, unreadable
 from .vocabulary import apply, as_double, columns, constant, scalar
 
-__all__ = ["ENCODERS", "function_of_one_value"]
+__all__ = ["ENCODERS", "function_of_one_value", "require_doubles"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -68,8 +68,12 @@ def _ungrouped(owner: Record) -> None:
         raise NotDerivedError("groups of infrequent categories")
 
 
-def _doubles(owner: Record) -> None:
-    """What follows computes in the type of its columns: float32 rounds, and the negative of a uint8 is none."""
+def require_doubles(owner: Record) -> None:
+    """What follows computes in the type of its columns: float32 rounds, and the negative of a uint8 is none.
+
+    Raises:
+        NotDerivedError: for an encoder of another type.
+    """
     if getattr(owner.get("dtype"), "path", None) not in ("numpy.float64", "builtins.float"):
         raise NotDerivedError("columns of another type")
 
@@ -77,7 +81,7 @@ def _doubles(owner: Record) -> None:
 def _one_hot(owner: Record, rows: Expected, width: int, derive: Derivation) -> tuple[Expected, int]:
     """``OneHotEncoder.transform``: no column is set for an unknown category, or the original raises."""
     _ungrouped(owner)
-    _doubles(owner)
+    require_doubles(owner)
     tables = _tables(owner, "categories_", width)
     found = _hits(_exactly(rows), tables)
     strict = text(owner, "handle_unknown") == "error"
@@ -114,7 +118,7 @@ def _ordinal(owner: Record, rows: Expected, width: int, derive: Derivation) -> t
     """``OrdinalEncoder.transform``: the number of the category; NaN and the unknown have numbers of their own."""
     _ungrouped(owner)
     tables = _tables(owner, "categories_", width)
-    _doubles(owner)
+    require_doubles(owner)
     rows = _exactly(rows)
     hits = _hits(rows, tables)
     missing = _code(owner, "encoded_missing_value", math.nan)
@@ -153,7 +157,7 @@ def _bins(owner: Record, rows: Expected, width: int, derive: Derivation) -> tupl
     if derive.version(owner) < (1, 3):
         raise NotDerivedError("bins with a tolerance")
     if owner.get("dtype") is not None:  # rows are cast to it before they are compared
-        _doubles(owner)
+        require_doubles(owner)
     tables = [edges[1:-1] for edges in _tables(owner, "bin_edges_", width)]
     reached = apply(
         "GreaterOrEqual", columns(_exactly(rows), _places(tables)), constant(np.concatenate(tables))

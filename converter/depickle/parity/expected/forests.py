@@ -18,7 +18,7 @@ from .node_tables import LeafRows, leaf_rows, numbered_tree
 from .reading import integer, labels, records, unreadable
 from .vocabulary import INT64, Answer, apply, as_double, as_single, cast, constant, scalar, squeeze, trees
 
-__all__ = ["expect_forest", "expect_tree", "forest_rows", "leaf_table", "tree_table"]
+__all__ = ["expect_forest", "expect_tree", "forest_rows", "leaf_table", "single_splits", "tree_table"]
 
 _WHOLE_IN_SINGLE = 1 << 24
 """Leaf numbers up to here are float32 numbers."""
@@ -88,7 +88,7 @@ def leaf_table(
             for tree, part in zip(numbered, renumbered, strict=True)
         ]
     if starts[-1] <= _WHOLE_IN_SINGLE:
-        singles = [_single_splits(tree) for tree in numbered]
+        singles = [single_splits(tree) for tree in numbered]
         found = trees(as_single(rows), singles, targets=len(members), dtype="float32")
     else:
         found = trees(as_double(as_single(rows)), numbered, targets=len(members))
@@ -110,7 +110,7 @@ def forest_rows(
     return apply("Gather", running, constant(len(members) - 1, np.int64), axis=1)
 
 
-def _single_splits(tree: ExpectedTree) -> ExpectedTree:
+def single_splits(tree: ExpectedTree) -> ExpectedTree:
     """The tree for a node that works on float32.
 
     The input is a float32 number v, and v <= t holds just where v <= s does, if s is the float32 number with

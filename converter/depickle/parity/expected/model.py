@@ -14,6 +14,7 @@ from .compositions import expect_bagging, expect_search, expect_stacking, expect
 from .decisions import expect_calibrated, expect_one_vs_rest, expect_threshold
 from .dense import NETWORKS, PROJECTIONS, expect_linear_anywhere, expect_network
 from .derivation import Derivation, Family, NotDerivedError, width_of
+from .embeddings import EMBEDDINGS
 from .encoders import ENCODERS
 from .forests import expect_forest, expect_tree
 from .gradient_boosting import expect_gradient_boosting
@@ -66,7 +67,7 @@ def expect_model(estimator: Record, writer: Writer) -> ExpectedModel | None:
     return ExpectedModel(width_of(estimator), known)
 
 
-TRANSFORMERS = SCALERS | SELECTORS | UNIONS | ENCODERS | PROJECTIONS
+TRANSFORMERS = SCALERS | SELECTORS | UNIONS | ENCODERS | EMBEDDINGS | PROJECTIONS
 
 
 def _guarded(families: Mapping[str, Family]) -> dict[str, Family]:
