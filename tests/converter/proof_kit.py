@@ -29,6 +29,7 @@ from sklearn.ensemble import (
     IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
+    RandomTreesEmbedding,
     StackingClassifier,
     VotingClassifier,
 )
@@ -215,6 +216,15 @@ SUBJECTS: dict[str, Callable[[str], Subject]] = {
     "boosted trees": lambda name: fitted(
         name,
         AdaBoostClassifier(DecisionTreeClassifier(max_depth=2), n_estimators=6, random_state=0),
+        _BINARY,
+    ),
+    "embedding": lambda name: fitted(
+        name,
+        make_pipeline(
+            RobustScaler(),
+            RandomTreesEmbedding(n_estimators=4, max_depth=3, random_state=0),
+            LogisticRegression(),
+        ),
         _BINARY,
     ),
     "boosted linear models": lambda name: fitted(

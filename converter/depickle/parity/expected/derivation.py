@@ -11,7 +11,7 @@ from ..walk import Expected
 from .inexact import conditions, hold_back
 from .lightgbm import lightgbm_columns
 from .not_derived import NotDerivedError
-from .reading import Writer, integer, items, record, records, unreadable, version
+from .reading import Writer, flag, integer, items, record, records, text, unreadable, version
 from .vocabulary import Answer
 from .xgboost import xgboost_columns
 
@@ -31,6 +31,7 @@ class Derivation:
         transformers: derivation of each transformer class.
         depth: how many compositions enclose the estimator.
         shared: whether others read the same rows, so that no step may overwrite them.
+        sparse_readers: predictors that compute with a sparse matrix as with the same numbers in full.
     """
 
     writer: Writer
@@ -38,6 +39,7 @@ class Derivation:
     transformers: Mapping[str, Transformer]
     depth: int = 0
     shared: bool = False
+    sparse_readers: frozenset[str] = frozenset()
 
     def version(self, owner: Record) -> tuple[int, int]:
         """(major, minor) of the scikit-learn that wrote `owner`."""
@@ -63,6 +65,8 @@ class Derivation:
                 return inner.answer(last, rows)
             outside = conditions(rows)  # those are for the composition around to hold back
             rows, _ = inner.transformed(before, rows, width_of(before[0]))
+            if _gives_sparse(before[-1]) and _searched(last).cls not in self.sparse_readers:
+                raise NotDerivedError("a predictor of sparse columns")
             own = [flag for flag in conditions(rows) if flag not in outside]
             return hold_back(inner.answer(last, rows), own)
         family = self.families.get(owner.cls)
@@ -72,7 +76,9 @@ class Derivation:
 
     def transformed(self, chain: list[Record], rows: Expected, width: int) -> tuple[Expected, int]:
         """`rows` after each transformer in turn, and their width."""
-        for step in chain:
+        for place, step in enumerate(chain):
+            if place and _gives_sparse(chain[place - 1]):  # scalers multiply those by a reciprocal
+                raise NotDerivedError("a step behind sparse columns")
             transformer = self.transformers.get(step.cls)
             if transformer is None:
                 raise NotDerivedError(step.cls)
@@ -100,6 +106,30 @@ def steps(pipeline: Record) -> list[Record]:
     if not found:
         raise unreadable(pipeline, "steps", "at least one estimator")
     return found
+
+
+def _gives_sparse(step: Record) -> bool:
+    """Whether a transformer's output is a sparse matrix."""
+    match step.name:
+        case "OneHotEncoder":
+            return flag(step, "sparse_output", default=True)
+        case "KBinsDiscretizer":
+            return text(step, "encode") == "onehot"
+        case "RandomTreesEmbedding":
+            return _gives_sparse(record(step, "one_hot_encoder_"))
+        case "Pipeline":
+            return _gives_sparse(steps(step)[-1])
+        case "FeatureUnion":
+            parts = [item[1] for item in items(step, "transformer_list") if isinstance(item, TupleNode)]
+            return any(_gives_sparse(part) for part in parts if isinstance(part, Record))
+    return False
+
+
+def _searched(owner: Record) -> Record:
+    """What a search refitted, which answers in its place."""
+    while owner.name.endswith("SearchCV"):
+        owner = record(owner, "best_estimator_")
+    return owner
 
 
 def width_of(owner: Record) -> int:

@@ -49,7 +49,8 @@ def expect_model(estimator: Record, writer: Writer) -> ExpectedModel | None:
         ParityError: DP710 where a fitted attribute is not what its class documents.
     """
     try:
-        answer = Derivation(writer, _guarded(FAMILIES), TRANSFORMERS).answer(estimator, ROWS)
+        derive = Derivation(writer, _guarded(FAMILIES), TRANSFORMERS, sparse_readers=_SPARSE_READERS)
+        answer = derive.answer(estimator, ROWS)
     except NotDerivedError:
         return None
     label = None
@@ -150,3 +151,10 @@ FAMILIES: dict[str, Family] = {
     "sklearn.model_selection._classification_threshold.FixedThresholdClassifier": expect_threshold,
     "sklearn.model_selection._classification_threshold.TunedThresholdClassifierCV": expect_threshold,
 }
+
+_SPARSE_READERS = frozenset(
+    name
+    for name, family in FAMILIES.items()
+    if family in (expect_linear_anywhere, expect_network, expect_tree, expect_forest)
+)
+"""Sums in any order are bounded, and trees compare; XGBoost, for one, takes what is left out for missing."""
