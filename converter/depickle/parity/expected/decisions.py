@@ -94,6 +94,8 @@ def expect_threshold(owner: Record, rows: Expected, derive: Derivation) -> Answe
         raise unreadable(owner, name, "a classifier of two classes")
     method = text(owner, "response_method")
     if method == "auto":
+        if answer.withheld:
+            raise NotDerivedError("a threshold on probabilities of libsvm")
         method = "decision_function" if answer.probabilities is None else "predict_proba"
     scores = method == "decision_function"
     if owner.name == "TunedThresholdClassifierCV":

@@ -23,9 +23,11 @@ from .inexact import error_of
 from .isolation import expect_isolation_forest
 from .lightgbm import expect_lightgbm
 from .linear import LINEAR_CLASSIFIERS, LINEAR_REGRESSORS, LOGISTIC
+from .neighbours import NEIGHBOURS, expect_neighbours
 from .preprocessing import SCALERS
 from .reading import Labels, Writer
 from .selectors import SELECTORS
+from .support_vectors import DETECTORS, PAIRS, VECTOR_REGRESSORS, expect_support_vectors
 from .unions import UNIONS
 from .vocabulary import ROWS, Answer, apply, constant, squeeze
 from .weight_boosting import expect_adaboost, expect_weighted_median
@@ -82,7 +84,7 @@ def _guarded(families: Mapping[str, Family]) -> dict[str, Family]:
 
         return answer
 
-    bounded = (expect_linear_anywhere, expect_network, expect_search)
+    bounded = (expect_linear_anywhere, expect_network, expect_search, expect_support_vectors)
     return {name: family if family in bounded else exact_only(family) for name, family in families.items()}
 
 
@@ -99,6 +101,8 @@ def _label(index: Expected, classes: Labels) -> Expected:
 FAMILIES: dict[str, Family] = {
     **dict.fromkeys(LOGISTIC | LINEAR_CLASSIFIERS | LINEAR_REGRESSORS, expect_linear_anywhere),
     **dict.fromkeys(NETWORKS, expect_network),
+    **dict.fromkeys(PAIRS | VECTOR_REGRESSORS | DETECTORS, expect_support_vectors),
+    **dict.fromkeys(NEIGHBOURS, expect_neighbours),
     **{
         f"sklearn.tree._classes.{kind}Tree{task}": expect_tree
         for kind in ("Decision", "Extra")

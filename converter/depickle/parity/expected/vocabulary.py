@@ -52,6 +52,7 @@ class Answer:
         decides: whether the original has a decision_function; None where the file does not tell.
         single: whether a regressor's numbers are float32 in the original, so that it adds them in float32.
         detects: whether it is an outlier detector, whose -1 and 1 no composition combines.
+        withheld: whether the original has probabilities that are not derived, so that compositions may ask for them.
     """
 
     labels: Labels | None = None
@@ -65,6 +66,7 @@ class Answer:
     decides: bool | None = False
     single: bool = False
     detects: bool = False
+    withheld: bool = False
 
 
 def apply(operator: str, *inputs: Expected, **attributes: Attribute) -> Expected:
