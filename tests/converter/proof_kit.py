@@ -37,6 +37,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
@@ -49,6 +50,7 @@ from sklearn.preprocessing import (
     RobustScaler,
     StandardScaler,
 )
+from sklearn.svm import SVC, SVR, OneClassSVM
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor
 
@@ -337,6 +339,31 @@ SUBJECTS: dict[str, Callable[[str], Subject]] = {
     "linear regressor": lambda name: fitted(name, make_pipeline(StandardScaler(), Ridge()), ()),
     "discriminant": lambda name: fitted(
         name, make_pipeline(RobustScaler(), LinearDiscriminantAnalysis()), _WORDS
+    ),
+    "support vectors": lambda name: fitted(name, make_pipeline(StandardScaler(), SVC()), _BINARY),
+    "support vectors of words": lambda name: fitted(
+        name, make_pipeline(RobustScaler(), SVC(kernel="poly", coef0=1.0, break_ties=True)), _WORDS
+    ),
+    "support vectors behind a projection": lambda name: fitted(
+        name, make_pipeline(StandardScaler(), PCA(3), SVC(kernel="sigmoid", gamma=0.1)), _SIGNS
+    ),
+    "support vector regressor": lambda name: fitted(
+        name, make_pipeline(StandardScaler(), SVR(kernel="linear")), ()
+    ),
+    "one class": lambda name: fitted(name, make_pipeline(StandardScaler(), OneClassSVM()), ()),
+    "neighbours": lambda name: fitted(name, make_pipeline(StandardScaler(), KNeighborsClassifier(5)), _WORDS),
+    "neighbours by distance": lambda name: fitted(
+        name,
+        make_pipeline(RobustScaler(), KNeighborsClassifier(4, weights="distance", algorithm="brute")),
+        _SIGNS,
+    ),
+    "neighbours that are all": lambda name: fitted(
+        name, KNeighborsClassifier(220, metric="manhattan"), _BINARY
+    ),
+    "neighbours regressor": lambda name: fitted(
+        name,
+        make_pipeline(StandardScaler(), KNeighborsRegressor(3, weights="distance", metric="chebyshev")),
+        (),
     ),
     "encoders and bins": lambda name: fitted(
         name,

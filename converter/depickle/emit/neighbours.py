@@ -6,8 +6,9 @@ With a = |x|, r = the largest |s| and γₙ as in `depickle.emit.linear`:
 * Squared Euclidean distances are one dot product of F + 2 terms here, off by γ(2F+4) (a + r)². The original's are off
   by as much (brute force), by γ(F+3) (a + r)² (KD tree), or by 8γ(F+8) (a + r)² where a ball tree leaves out a node
   because the distance to its centre less its radius, squared, is rounded up. Two distances are in the order of the
-  original if they differ by more than twice both: 32γ(2F+8) (a + r)². The sums and maxima of differences of the other
-  metrics are off by less, with the norm that belongs to the metric.
+  original if they differ by more than twice both: 32γ(2F+8) (a + r)², and at least 2⁻⁹⁶⁰, for what squares lose below
+  the normal numbers. The sums and maxima of differences of the other metrics are off by less, with the norm that
+  belongs to the metric.
 * A neighbour whose distance is that much smaller than the first one left out counts in the original, too. The others,
   u of k, are open: any stored rows may stand in their places.
 * Distances for weights are taken again from differences, off by γ(F+3) of themselves on either side; those of
@@ -25,7 +26,7 @@ from .graph import Graph
 from .interface import Heads
 from .linear import dot_product_gamma
 from .links import gap, last_axis
-from .spread import CARRIED, EXP_SPREAD
+from .spread import CARRIED, EXP_SPREAD, LEAST
 
 __all__ = ["emit_neighbours"]
 
@@ -38,6 +39,9 @@ APART = 32.0
 
 TINY = 2.0**-900
 """Squares below this are not relative to what they are squares of."""
+
+LARGEST = 2.0**960
+"""Squares of rows whose doubt is smaller are finite, and so are their sums."""
 
 MAX_ELEMENTS = 1 << 24
 """Of one tensor in a batch, 128 MiB."""
@@ -59,8 +63,9 @@ def emit_neighbours(graph: Graph, x: str, model: Neighbours) -> Heads:
         inside = graph.add("Less", graph.add("Add", near, doubt), after)
         # Once for the order, once more for what either distance is off by.
         beyond = graph.add("Sub", graph.add("Sub", after, doubt), doubt)
-    else:  # all rows are neighbours
-        inside = graph.add("LessOrEqual", index, graph.constant(np.array([stored]), "int64"))
+    else:  # all rows are neighbours, unless distances overflow: the original then takes the first row k times
+        finite = graph.add("Add", graph.add("Mul", near, graph.scalar(0.0)), doubt)
+        inside = graph.add("Less", finite, graph.scalar(LARGEST))
         beyond = doubt
     axis = last_axis(graph)
     certain = graph.add("ReduceSum", graph.cast(inside, "float64"), axis, keepdims=1)
@@ -139,22 +144,21 @@ def _distances(graph: Graph, x: str, model: Neighbours) -> tuple[str, str]:
         distances = graph.add("MatMul", wide, graph.constant(table, "float64"))
         largest = math.sqrt(float(squares.max())) * ROOM
         reach = graph.add("Add", graph.add("Sqrt", square), graph.scalar(largest))
-        reach = graph.add("Mul", reach, reach)
-    else:
-        join = "Add" if model.metric == "manhattan" else "Max"
-        distances = ""
-        for column in range(rows.shape[1]):
-            value = graph.add("Gather", x, graph.constant(np.array([column]), "int64"), axis=1)
-            stored = graph.constant(rows[np.newaxis, :, column], "float64")
-            apart = graph.add("Abs", graph.add("Sub", value, stored))
-            distances = graph.add(join, distances, apart) if distances else apart
-        reduced = "ReduceSum" if model.metric == "manhattan" else "ReduceMax"
-        size = graph.add(reduced, graph.add("Abs", x), axis, keepdims=1)
-        sizes = np.abs(rows)
-        largest = (
-            float((sizes.sum(axis=1) if model.metric == "manhattan" else sizes.max(axis=1)).max()) * ROOM
-        )
-        reach = graph.add("Add", size, graph.scalar(largest))
+        unit = APART * CARRIED * dot_product_gamma(2 * rows.shape[1])
+        doubt = graph.add("Mul", graph.add("Mul", reach, reach), graph.scalar(unit))
+        return distances, graph.add("Max", doubt, graph.scalar(LEAST))
+    join = "Add" if model.metric == "manhattan" else "Max"
+    distances = ""
+    for column in range(rows.shape[1]):
+        value = graph.add("Gather", x, graph.constant(np.array([column]), "int64"), axis=1)
+        stored = graph.constant(rows[np.newaxis, :, column], "float64")
+        apart = graph.add("Abs", graph.add("Sub", value, stored))
+        distances = graph.add(join, distances, apart) if distances else apart
+    reduced = "ReduceSum" if model.metric == "manhattan" else "ReduceMax"
+    size = graph.add(reduced, graph.add("Abs", x), axis, keepdims=1)
+    sizes = np.abs(rows)
+    largest = float((sizes.sum(axis=1) if model.metric == "manhattan" else sizes.max(axis=1)).max()) * ROOM
+    reach = graph.add("Add", size, graph.scalar(largest))
     unit = APART * CARRIED * dot_product_gamma(2 * rows.shape[1])
     return distances, graph.add("Mul", reach, graph.scalar(unit))
 
@@ -222,4 +226,6 @@ def _mean(graph: Graph, mean: str, share: str, model: Neighbours, batch: int) ->
     spread = float(model.answers.max() - model.answers.min()) * ROOM
     rounding = 8.0 * dot_product_gamma(model.count) * float(np.abs(model.answers).max())
     error = graph.add("Add", graph.add("Mul", share, graph.scalar(spread)), graph.scalar(rounding))
+    # A mean that is no number, of distances that overflow, has no bound.
+    error = graph.add("Add", error, graph.add("Mul", mean, graph.scalar(0.0)))
     return Heads(None, None, mean, 1, score_error=error, max_batch=batch)

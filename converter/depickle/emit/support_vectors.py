@@ -104,7 +104,9 @@ def _sums(graph: Graph, rows: Rows, model: SupportVectors) -> tuple[str, str]:
         unit = _unit_error(graph, size, moved, model, float(norms.max()), rounding)
         off = graph.add("Mul", unit, graph.constant(total, "float64"))
     fixed = graph.constant(np.abs(model.offset) * rounding, "float64")
-    return sums, graph.add("Add", graph.add("Max", off, graph.scalar(LEAST)), fixed)
+    error = graph.add("Add", graph.add("Max", off, graph.scalar(LEAST)), fixed)
+    # A sum that overflows is no number to certify: 0 times it is NaN.
+    return sums, graph.add("Add", error, graph.add("Mul", graph.add("Abs", sums), graph.scalar(0.0)))
 
 
 def _kernel(graph: Graph, x: str, square: str, model: SupportVectors) -> str:
@@ -203,6 +205,9 @@ def _several(graph: Graph, sums: str, error: str, model: SupportVectors, gamma: 
         "Add", graph.add("MatMul", won, balance), graph.constant(seconds.sum(axis=0), "float64")
     )
     away = graph.add("Abs", sums)
+    away = graph.add(
+        "Add", away, graph.add("Mul", away, graph.scalar(0.0))
+    )  # onnxruntime's maximum passes over NaN
     clear = graph.add("Greater", away, error)
     bound = graph.add("Squeeze", error, axis)
     if model.one_against_rest:

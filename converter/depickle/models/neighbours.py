@@ -32,6 +32,9 @@ MAX_COLUMNS = 128
 MAX_NEIGHBOURS = 1_000
 """Their rows are gathered once more for each prediction."""
 
+MAX_CLASSES = 1 << 13
+"""Equal votes go to the first class by 2⁻¹⁴ of a vote for each place, which has to stay below one vote in all."""
+
 MAX_ABS = 2.0**500
 """Values whose squares and their sums are finite."""
 
@@ -159,6 +162,10 @@ def _answers(record: Record, rows: int) -> tuple[FloatArray, tuple[ClassLabel, .
     classes = class_labels(record, "classes_", record.get("classes_"))
     if len(classes) < 2:
         raise unsupported(record, "A classifier of one class", found=str(len(classes)))
+    if len(classes) > MAX_CLASSES:
+        raise unsupported(
+            record, "Too many classes", found=str(len(classes)), expected=f"at most {MAX_CLASSES}"
+        )
     if raw.dtype.kind not in "iu" or answers.min() < 0 or answers.max() >= len(classes):
         raise wrong(record, "_y", record.get("_y"), f"class indices below {len(classes)}")
     return answers, classes

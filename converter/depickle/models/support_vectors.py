@@ -45,6 +45,12 @@ MAX_FACTOR = 2.0**64
 MAX_ABS = 2.0**500
 """Values whose squares and their sums are finite."""
 
+MAX_TOTAL = 2.0**96
+"""Weights of one sum together: below, no product under the normal numbers counts beside 2⁻⁹⁶⁰."""
+
+LEAST_SLOPE = 2.0**-900
+"""gamma times the largest norm: above, gamma times a vector has all the digits that count."""
+
 LEAST_ROOM = 2.0**20
 """A polynomial that would overflow on smaller values than this is refused."""
 
@@ -169,6 +175,7 @@ def _read(
     degree = integer(record, "degree") if kernel == "poly" else 1
     if not 1 <= degree <= MAX_DEGREE:
         raise unsupported(record, "The degree is not emitted", found=str(degree), expected="1 to 32")
+    _check_magnitudes(record, kernel, vectors, weights, gamma)
     root = SupportVectors(
         vectors,
         weights,
@@ -197,6 +204,23 @@ def _read(
         decision_function=decision != "value",
         unstated_probabilities=decision != "value" and probability not in (False, None, "deprecated"),
     )
+
+
+def _check_magnitudes(
+    record: Record, kernel: Kernel, vectors: FloatArray, weights: FloatArray, gamma: float
+) -> None:
+    """Squares have to be finite, and what products lose below the normal numbers has to stay negligible."""
+    if float(np.abs(vectors).max()) > MAX_ABS:
+        raise unsupported(
+            record, "Squares of the support vectors overflow", found=repr(float(np.abs(vectors).max()))
+        )
+    if kernel not in ("linear", "poly"):
+        return
+    factor = gamma if kernel == "poly" else 1.0
+    most = float(np.abs(weights).sum(axis=0).max()) * max(1.0, factor)
+    slope = factor * float(np.sqrt((vectors * vectors).sum(axis=1)).max())
+    if not most <= MAX_TOTAL or (kernel == "poly" and 0.0 < slope < LEAST_SLOPE):
+        raise unsupported(record, "Weights or vectors out of range", found=f"{most!r}, {slope!r}")
 
 
 def _room(record: Record, root: SupportVectors) -> float:

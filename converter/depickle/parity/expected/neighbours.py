@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nearest neighbours: who is among the k nearest in any arithmetic, and what the others could change.
 
-scikit-learn finds them by trees (neighbors/_binary_tree.pxi.tp) or by brute force (metrics/_pairwise_distances_reduction);
-Euclidean ones are compared by their squares, added up as (x - r)^2 or as |x|^2 - 2x.r + |r|^2. With a the size of the row
-and r that of the largest stored one, each side is off by less than 2 gamma(2F) (a + r)^2 in either way, and what a tree
-leaves out by its boxes or balls by less than 4 gamma(2F) (a + r)^2. A neighbour is certain where it is nearer than the
-first one left out by 32 gamma(2F) (a + r)^2 (of sums or maxima of magnitudes: by 32 gamma(2F) (a + r)). Which of equals
-are taken depends on the algorithm, so that equals are not certain.
+scikit-learn finds them by trees (neighbors/_binary_tree.pxi.tp) or by brute force
+(metrics/_pairwise_distances_reduction). Euclidean ones are compared by their squares, added up as (x - r)^2 or as
+|x|^2 - 2x.r + |r|^2. With a the size of the row and r that of the largest stored one, either is off by less than
+2 gamma(2F) (a + r)^2, and what a tree leaves out by its boxes or balls by less than 4 gamma(2F) (a + r)^2.
+A neighbour is certain where it is nearer than the first one left out by 32 gamma(2F) (a + r)^2, or by
+32 gamma(2F) (a + r) of sums and maxima of magnitudes. Which of equals are taken depends on the algorithm, so that
+equals are not certain.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ...pickles.graph import Array, DictNode, Record, plain
 from ..walk import Expected
 from .answers import argmax, dot_gamma, lead
 from .derivation import Derivation, NotDerivedError
-from .inexact import CARRIED
+from .inexact import CARRIED, LEAST
 from .reading import Labels, array, integer, labels, text, unreadable
 from .support_vectors import ROOM
 from .vocabulary import Answer, apply, as_double, columns, constant, scalar, squeeze
@@ -37,6 +38,10 @@ NEIGHBOURS = {
 _MINKOWSKI = {"manhattan": 1.0, "euclidean": 2.0, "chebyshev": math.inf}
 _ROWS, _NUMBERS, _NEIGHBOURS, _COLUMNS = 65_536, 2**24, 1_000, 128
 _LARGEST = 2.0**500
+_FINITE = 2.0**960
+"""Doubts below belong to rows whose squares are below 2^1006, so that none of their sums overflows."""
+_CLASSES = 2**13
+"""Each place among the classes takes 2^-14 from the votes, which must stay below one vote in all."""
 _BLURRED = 2.0**-900
 """Sums of squares below may have lost digits below the normal numbers, and reciprocals of others overflow."""
 _PROBABILITY = 2.0**-46
@@ -77,8 +82,11 @@ def expect_neighbours(owner: Record, rows: Expected, derive: Derivation) -> Answ
         spread = float(known.answers.max() - known.answers.min()) * ROOM
         rounding = 8.0 * dot_gamma(known.count) * float(np.abs(known.answers).max())
         error = apply("Add", apply("Mul", share, scalar(spread)), scalar(rounding))
+        error = apply("Add", error, _times(mean, 0.0))  # a mean that is no number has no bound
         return Answer(scores=mean, score_error=error)
     classes = labels(owner)
+    if len(classes) > _CLASSES:
+        raise NotDerivedError("too many classes")
     if len(classes) < 2 or not bool(np.isin(known.answers, np.arange(len(classes))).all()):
         raise unreadable(owner, "_y", "the numbers of two classes or more")
     if known.by_distance:
@@ -148,8 +156,12 @@ def _times(value: Expected, factor: float) -> Expected:
 
 
 def _distances(known: _Neighbours, rows: Expected) -> tuple[Expected, Expected]:
-    """Distances [N, S], Euclidean ones squared, and the size that their errors are relative to, [N, 1]."""
+    """Distances [N, S], Euclidean ones squared, and by how much two have to differ to be in order, [N, 1].
+
+    Squares below the normal numbers are not rounded relatively; sums and maxima are exact there.
+    """
     stored = known.rows
+    unit = 32.0 * CARRIED * dot_gamma(2 * stored.shape[1])
     if known.metric == "euclidean":
         own = np.array([math.fsum(row) for row in (stored * stored).tolist()])
         squares = apply("ReduceSum", apply("Mul", rows, rows), _axis(), keepdims=1)
@@ -157,7 +169,7 @@ def _distances(known: _Neighbours, rows: Expected) -> tuple[Expected, Expected]:
         table = np.vstack([-2.0 * stored.T, np.ones(len(stored)), own])
         far = apply("MatMul", apply("Concat", rows, squares, one, axis=1), constant(table))
         reach = apply("Add", apply("Sqrt", squares), scalar(math.sqrt(float(own.max())) * ROOM))
-        return far, apply("Mul", reach, reach)
+        return far, apply("Max", _times(apply("Mul", reach, reach), unit), scalar(LEAST))
     summed = known.metric == "manhattan"
     parts = [
         apply("Abs", apply("Sub", columns(rows, [place]), constant(stored[np.newaxis, :, place])))
@@ -168,12 +180,11 @@ def _distances(known: _Neighbours, rows: Expected) -> tuple[Expected, Expected]:
         far = apply("Add" if summed else "Max", far, part)
     sizes = np.abs(stored).sum(axis=1) if summed else np.abs(stored).max(axis=1)
     size = apply("ReduceSum" if summed else "ReduceMax", apply("Abs", rows), _axis(), keepdims=1)
-    return far, apply("Add", size, scalar(float(sizes.max()) * ROOM))
+    return far, _times(apply("Add", size, scalar(float(sizes.max()) * ROOM)), unit)
 
 
 def _nearest(known: _Neighbours, rows: Expected) -> _Found:
-    far, reach = _distances(known, rows)
-    doubt = _times(reach, 32.0 * CARRIED * dot_gamma(2 * known.rows.shape[1]))
+    far, doubt = _distances(known, rows)
     count, stored = known.count, len(known.rows)
     asked = min(count + 1, stored)
     top = apply("TopK", far, constant([asked], np.int64), axis=1, largest=0, sorted=1)
@@ -184,7 +195,9 @@ def _nearest(known: _Neighbours, rows: Expected) -> _Found:
         inside = apply("Less", apply("Add", near, doubt), after)
         beyond = apply("Sub", apply("Sub", after, doubt), doubt)
     else:
-        inside = apply("LessOrEqual", index, constant([stored], np.int64))
+        # distances that overflow never enter the original's heap, which then names the first row k times
+        finite = apply("Add", _times(near, 0.0), doubt)
+        inside = apply("Less", finite, scalar(_FINITE))
         beyond = doubt
     certain = apply("ReduceSum", as_double(inside), _axis(), keepdims=1)
     return _Found(
@@ -197,7 +210,7 @@ def _nearest(known: _Neighbours, rows: Expected) -> _Found:
     )
 
 
-# Each neighbour counts alike ------------------------------------------------------------------------------------------
+# Each neighbour counts alike ----------------------------------------------------------------------------------------
 
 
 def _mean(known: _Neighbours, found: _Found) -> tuple[Expected, Expected]:
@@ -225,7 +238,7 @@ def _votes_of(classes: Labels, known: _Neighbours, found: _Found) -> Answer:
     )
 
 
-# Each counts by its distance ------------------------------------------------------------------------------------------
+# Each counts by its distance ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,7 +254,7 @@ class _Weights:
     slack: Expected
     whole: Expected
     share: Expected
-    """By how much of the spread of its terms a weighted mean may be off: both means lie within it of that of `low`."""
+    """How much of the spread of its terms a weighted mean may be off by."""
 
 
 def _weights(known: _Neighbours, rows: Expected, found: _Found) -> _Weights:
@@ -269,9 +282,7 @@ def _weights(known: _Neighbours, rows: Expected, found: _Found) -> _Weights:
         high = apply("Div", one, root(smaller))
     else:
         step = _times(value, relative)
-        blurred = apply(
-            "And", apply("Less", far, scalar(_BLURRED)), apply("Greater", far, nothing)
-        )
+        blurred = apply("And", apply("Less", far, scalar(_BLURRED)), apply("Greater", far, nothing))
         low = apply("Sub", value, step)
         high = apply("Where", blurred, scalar(math.inf), apply("Add", value, step))
     nearest = root(apply("Max", found.beyond, nothing))

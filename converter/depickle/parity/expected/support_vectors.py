@@ -8,9 +8,9 @@ differ by at most:
 * Sigma |W| times what one kernel value may be off by, and 2 gamma(S) of Sigma |W K| + |b| for adding them up;
 * a dot product is off by 2 gamma(F) a r, in any order and with any fused operations; its polynomial by the largest
   slope times that, and 2 gamma(degree) of itself; tanh is nowhere steeper than 1 and errs by less than 2^-47;
-* of rbf the exponent g|x - s|^2 is off by delta = 2 gamma(2F) g (a + r)^2: 3F + 7 roundings of numbers that add up to no
-  more than that, of 4F + 16. exp turns it into the factor e^delta, and errs by less than 2^-47 of itself; no value
-  passes 1, so that 2 Sigma |W| is a bound in any case.
+* of rbf the exponent g|x - s|^2 is off by delta = 2 gamma(2F) g (a + r)^2, that is by 4F + 16 roundings of (a + r)^2
+  where both sides make 3F + 7. exp turns it into the factor e^delta, and errs by less than 2^-47 of itself; no
+  value passes 1, so that 2 Sigma |W| is a bound in any case.
 
 Products below the normal numbers do not round relatively. LEAST covers them where weights are below `_MOST`, and a
 polynomial scales its vectors by gamma here, which has to stay among the normal numbers.
@@ -47,9 +47,10 @@ STEPS = 2.0**-46
 _FAINT = 2.0**-940
 """Kernel values below it may have lost digits; taken for it, they are off by less than STEPS times it."""
 _MOST = 2.0**96
-"""Weights, times gamma where that exceeds 1, up to which LEAST covers what 2^17 products lose below the normal numbers."""
+"""Weights, times gamma where that exceeds 1, up to which LEAST covers what products lose below the normal numbers."""
 _LEAST_SLOPE = 2.0**-900
 """gamma times the largest norm from which gamma times a vector keeps its digits, as far as they count."""
+_LARGEST = 2.0**500
 _CLASSES, _DEGREES, _GAMMA = 64, 32, 2.0**64
 
 
@@ -68,7 +69,7 @@ class _Vectors:
     @property
     def norms(self) -> FloatArray:
         """A norm of each vector that is not too small."""
-        return np.array([math.sqrt(square) for square in _squares(self.vectors)]) * ROOM
+        return np.array([math.sqrt(square) * ROOM for square in _squares(self.vectors)])
 
     @property
     def rounding(self) -> float:
@@ -85,10 +86,12 @@ def expect_support_vectors(owner: Record, rows: Expected, derive: Derivation) ->
     off = apply("Max", off, scalar(LEAST))
     error = apply("Add", off, constant(np.abs(known.offsets) * known.rounding))
     away = apply("Abs", sums)
+    nothing = apply("Mul", away, scalar(0.0))  # NaN where a sum overflows, which must not be certified
+    error = apply("Add", error, nothing)
     if owner.cls in VECTOR_REGRESSORS:
         return Answer(scores=sums, score_error=error)
     if len(classes) > 2:
-        return _several(owner, classes, sums, away, error)
+        return _several(owner, classes, sums, apply("Add", away, nothing), error)
     detects = owner.cls in DETECTORS
     return Answer(
         labels=(-1, 1) if detects else classes,
@@ -132,7 +135,22 @@ def _read(owner: Record, classes: int) -> _Vectors:
         raise unreadable(owner, "support_vectors_", "finite numbers")
     if not 0.0 <= gamma <= _GAMMA or not abs(coef0) <= _GAMMA or not 1 <= degree <= _DEGREES:
         raise NotDerivedError("a kernel of extreme parameters")
+    _check_magnitudes(str(kernel), vectors, weights, gamma)
     return _Vectors(str(kernel), vectors, weights, shift, gamma, coef0, degree)
+
+
+def _check_magnitudes(kernel: str, vectors: FloatArray, weights: FloatArray, gamma: float) -> None:
+    """What LEAST has to cover below the normal numbers, and that squares are finite."""
+    if not bool((np.abs(vectors) <= _LARGEST).all()):
+        raise NotDerivedError("support vectors whose squares overflow")
+    if kernel in ("rbf", "sigmoid"):  # bounded kernels err relative to 1
+        return
+    factor = gamma if kernel == "poly" else 1.0
+    if not float(np.abs(weights).sum(axis=0).max()) * max(1.0, factor) <= _MOST:
+        raise NotDerivedError("weights that lift what is below the normal numbers")
+    slope = factor * float(np.sqrt((vectors * vectors).sum(axis=1)).max())
+    if kernel == "poly" and 0.0 < slope < _LEAST_SLOPE:
+        raise NotDerivedError("a gamma that takes vectors below the normal numbers")
 
 
 def _matrix(owner: Record, name: str) -> FloatArray:
@@ -145,7 +163,11 @@ def _matrix(owner: Record, name: str) -> FloatArray:
 def _pair_weights(owner: Record, dual: FloatArray, classes: int) -> FloatArray:
     """``predict_values``: the vectors of class i by row j - 1 of the coefficients, those of class j by row i."""
     counts = array(owner, "_n_support")
-    if counts.dtype.kind not in "iu" or counts.shape != (classes,) or not bool((counts >= 0).all()):
+    if (
+        counts.dtype.kind not in "iu"
+        or counts.shape != (classes,)
+        or not bool((counts.astype(np.int64) >= 0).all())
+    ):
         raise unreadable(owner, "_n_support", "a number of vectors for each class")
     start = np.concatenate([[0], np.cumsum(counts.astype(np.int64))])
     if int(start[-1]) != dual.shape[1]:
@@ -189,7 +211,7 @@ def _times(value: Expected, factor: float) -> Expected:
 
 
 def _magnitudes(known: _Vectors) -> FloatArray:
-    return np.abs(known.weights).sum(axis=0) * ROOM
+    return np.asarray(np.abs(known.weights).sum(axis=0) * ROOM)
 
 
 def _radial(
@@ -261,9 +283,13 @@ def _power(value: Expected, times: int) -> Expected:
 
 
 def _several(
-    owner: Record, classes: tuple[int | float | str | bool, ...], sums: Expected, away: Expected, error: Expected
+    owner: Record,
+    classes: tuple[int | float | str | bool, ...],
+    sums: Expected,
+    away: Expected,
+    error: Expected,
 ) -> Answer:
-    """The class with the most votes of the pairs, the first of equals; or the largest score, where ties are broken."""
+    """The class with the most votes, the first of equals; or, where ties are broken, the largest score."""
     count = len(classes)
     firsts, seconds = np.triu_indices(count, 1)
     first, second = np.eye(count)[firsts], np.eye(count)[seconds]
