@@ -33,10 +33,11 @@ from sklearn.ensemble import (
     StackingClassifier,
     VotingClassifier,
 )
+from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
 from sklearn.model_selection import FixedThresholdClassifier
-from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -50,6 +51,7 @@ from sklearn.preprocessing import (
     RobustScaler,
     StandardScaler,
 )
+from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.svm import SVC, SVR, OneClassSVM
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor
@@ -365,6 +367,48 @@ SUBJECTS: dict[str, Callable[[str], Subject]] = {
         make_pipeline(StandardScaler(), KNeighborsRegressor(3, weights="distance", metric="chebyshev")),
         (),
     ),
+    "clipped scores": lambda name: fitted(
+        name, make_pipeline(StandardScaler(), SGDClassifier(loss="modified_huber", random_state=0)), _SIGNS
+    ),
+    "clipped scores of two": lambda name: fitted(
+        name, make_pipeline(RobustScaler(), SGDClassifier(loss="modified_huber", random_state=0)), _BINARY
+    ),
+    "one-vs-one": lambda name: fitted(name, OneVsOneClassifier(_small_boosting()), _WORDS),
+    "one-vs-one of lines": lambda name: fitted(
+        name, make_pipeline(StandardScaler(), OneVsOneClassifier(LogisticRegression())), _SIGNS
+    ),
+    "one-vs-one of two": lambda name: fitted(name, OneVsOneClassifier(_lgbm()), _BINARY),
+    "one against the other": lambda name: fitted(
+        name, OneVsRestClassifier(make_pipeline(StandardScaler(), MLPClassifier((3,), max_iter=30))), _BINARY
+    ),
+    "temperature of forests": lambda name: fitted(
+        name, CalibratedClassifierCV(_small_forest(), cv=2, method="temperature"), _BINARY
+    ),
+    "temperature of boosting": lambda name: fitted(
+        name, CalibratedClassifierCV(_small_boosting(), cv=2, method="temperature"), _SIGNS
+    ),
+    "temperature of lines": lambda name: fitted(
+        name,
+        CalibratedClassifierCV(
+            make_pipeline(StandardScaler(), LogisticRegression()), cv=2, method="temperature"
+        ),
+        _SIGNS,
+    ),
+    "stack of labels": lambda name: fitted(
+        name,
+        StackingClassifier(
+            [("a", _small_forest()), ("b", _small_boosting())],
+            LogisticRegression(),
+            cv=2,
+            stack_method="predict",
+        ),
+        _WORDS,
+    ),
+    "frozen and self-trained": lambda name: fitted(
+        name,
+        make_pipeline(FrozenEstimator(_fitted_scaler()), SelfTrainingClassifier(_small_forest())),
+        (0, 1, 2),
+    ),
     "encoders and bins": lambda name: fitted(
         name,
         make_pipeline(
@@ -378,6 +422,10 @@ SUBJECTS: dict[str, Callable[[str], Subject]] = {
         _BINARY,
     ),
 }
+
+
+def _fitted_scaler() -> StandardScaler:
+    return StandardScaler().fit(make_data(_SIGNS, rows=220)[0])
 
 
 def _small_forest() -> RandomForestClassifier:

@@ -24,6 +24,7 @@ _PARTS = (
     "estimators_",
     "calibrated_classifiers_",
     "estimator_",
+    "base_estimator_",
     "estimator",
     "base_estimator",
 )

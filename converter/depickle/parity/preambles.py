@@ -202,6 +202,11 @@ def _function(record: Record, preamble: Preamble) -> Preamble:
     return Preamble(np.full(preamble.columns, UNKNOWN))
 
 
+def _frozen(record: Record, preamble: Preamble) -> Preamble | None:
+    inner = record.get("estimator")
+    return after(inner, preamble) if isinstance(inner, Record) else None
+
+
 _TRANSFORMERS: dict[str, Callable[[Record, Preamble], Preamble | None]] = {
     "StandardScaler": _standard,
     "RobustScaler": _robust,
@@ -215,4 +220,5 @@ _TRANSFORMERS: dict[str, Callable[[Record, Preamble], Preamble | None]] = {
     "ColumnTransformer": _columns,
     "FeatureUnion": _union,
     "Pipeline": _pipeline,
+    "FrozenEstimator": _frozen,
 }

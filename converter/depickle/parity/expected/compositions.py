@@ -29,16 +29,30 @@ from .vocabulary import (
 )
 
 __all__ = [
+    "FROZEN",
+    "SEARCHES",
+    "SELF_TRAINING",
     "Member",
     "average",
+    "delegate",
     "expect_bagging",
-    "expect_search",
+    "expect_delegate",
     "expect_stacking",
     "expect_voting",
+    "frozen_transformer",
     "places_among",
     "present",
     "response",
 ]
+
+FROZEN = "sklearn.frozen._frozen.FrozenEstimator"
+SELF_TRAINING = "sklearn.semi_supervised._self_training.SelfTrainingClassifier"
+SEARCHES = {
+    "sklearn.model_selection._search.GridSearchCV",
+    "sklearn.model_selection._search.RandomizedSearchCV",
+    "sklearn.model_selection._search_successive_halving.HalvingGridSearchCV",
+    "sklearn.model_selection._search_successive_halving.HalvingRandomSearchCV",
+}
 
 _SINGLE_TREES = {
     f"sklearn.tree._classes.{name}{task}"
@@ -53,6 +67,19 @@ _ARITHMETIC = (
     *(f"sklearn.ensemble._{name}." for name in ("voting", "bagging", "stacking")),
 )
 """Final estimators that may compute with their columns before they compare them."""
+
+_WIDENING = (
+    "sklearn.linear_model.",
+    "sklearn.svm._classes.Linear",
+    "sklearn.tree.",
+    *(f"sklearn.ensemble._{name}." for name in ("forest", "gb", "hist_gradient_boosting")),
+    "lightgbm.",
+    "xgboost.",
+)
+"""Final estimators that turn whole numbers of any type into what they compute with, and nothing before."""
+
+_WHOLE = 1 << 24
+"""LightGBM takes whole numbers as float32; up to here that changes none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +121,29 @@ def response(answer: Answer, *, scores: bool) -> tuple[Expected, Spread]:
     return present(answer.probabilities), answer.probability_error
 
 
-def expect_search(owner: Record, rows: Expected, derive: Derivation) -> Answer:
-    """GridSearchCV and kin answer as the estimator that they refitted."""
-    return derive.answer(record(owner, "best_estimator_"), rows)
+def delegate(owner: Record) -> Record | None:
+    """The estimator that answers for `owner`, where one does: for searches, self-training and frozen estimators."""
+    if owner.cls == FROZEN:
+        return record(owner, "estimator")
+    if owner.cls == SELF_TRAINING:  # the name changed with 1.6
+        return record(owner, "estimator_" if owner.get("estimator_") is not None else "base_estimator_")
+    return record(owner, "best_estimator_") if owner.cls in SEARCHES else None
+
+
+def expect_delegate(owner: Record, rows: Expected, derive: Derivation) -> Answer:
+    """What the estimator inside answers; a frozen one was fitted before, by whatever release."""
+    inner = delegate(owner)
+    if inner is None:
+        raise NotDerivedError(owner.cls)
+    answer = derive.given(fitted=owner.cls == FROZEN).answer(inner, rows)
+    if owner.cls == SELF_TRAINING and labels(owner) != answer.labels:
+        raise unreadable(owner, "classes_", "the classes of the estimator inside")
+    return answer
+
+
+def frozen_transformer(owner: Record, rows: Expected, width: int, derive: Derivation) -> tuple[Expected, int]:
+    """FrozenEstimator around a transformer (frozen/_frozen.py, ``__getattr__``)."""
+    return replace(derive, depth=derive.depth + 1).transformed([record(owner, "estimator")], rows, width)
 
 
 def average(
@@ -237,6 +284,24 @@ def expect_bagging(owner: Record, rows: Expected, derive: Derivation) -> Answer:
     return found if answers[0].decides is False else replace(found, decides=None)
 
 
+def _label_column(answer: Answer) -> tuple[Expected, Spread]:
+    """A member's label as a number, which is right or of no use (``predict`` in ``_concatenate_predictions``)."""
+    known = answer.labels or ()
+    if not all(
+        isinstance(label, float) or abs(label) <= _WHOLE for label in known if not isinstance(label, str)
+    ):
+        raise NotDerivedError("labels that float32 does not hold")
+    if any(isinstance(label, str) for label in known):
+        raise NotDerivedError("labels that are text")
+    index = present(answer.index)
+    value = apply("Gather", constant(known), index, axis=0)
+    column = apply("Unsqueeze", value, constant([1], np.int64))
+    if answer.margin is None or answer.bound is None:
+        return column, 0.0
+    right = apply("Unsqueeze", apply("Greater", answer.margin, answer.bound), constant([1], np.int64))
+    return column, apply("Where", right, scalar(0.0), scalar(np.inf))
+
+
 def _chosen_columns(owner: Record, count: int) -> list[list[int]]:
     found = []
     for item in items(owner, "estimators_features_"):
@@ -279,19 +344,27 @@ def expect_stacking(owner: Record, rows: Expected, derive: Derivation) -> Answer
     final = record(owner, "final_estimator_")
     parts: list[Expected] = []
     errors: list[Spread] = []
-    single = True
+    prefit = plain(owner.get("cv")) == "prefit"
+    single = as_given = True
     for member, method in zip(members, methods, strict=True):
-        if method not in ("predict_proba", "decision_function", "predict") or (known and method == "predict"):
+        if method not in ("predict_proba", "decision_function", "predict"):
             raise NotDerivedError(f"stacking over {method!r}")
-        answer = derive.beside().answer(member, rows)
+        answer = derive.beside().given(fitted=prefit).answer(member, rows)
         single &= answer.single
-        value, error = response(answer, scores=method != "predict_proba")
+        if method == "predict" and answer.index is not None:
+            value, error = _label_column(answer)
+            as_given &= prefit
+        else:
+            value, error = response(answer, scores=method != "predict_proba")
+            as_given = False
         if known is not None and len(known) == 2 and method == "predict_proba":
             value = columns(value, [1])
         parts.append(value)
         errors.append(error)
     if flag(owner, "passthrough"):
         parts.append(rows)
+    elif as_given and not final.cls.startswith(_WIDENING):
+        raise NotDerivedError("arithmetic on labels in a type of the user's own")
     elif single and final.cls.startswith(_ARITHMETIC):
         raise NotDerivedError("arithmetic on columns of float32")
     joined = parts[0] if len(parts) == 1 else apply("Concat", *parts, axis=1)

@@ -9,15 +9,16 @@ import numpy as np
 
 from ...pickles.graph import DictNode, GlobalRef, Record, Value, plain
 from ..walk import Expected
-from .answers import lead
+from .answers import lead, threshold_rule
 from .compositions import Member, average, places_among, response
 from .derivation import Derivation, NotDerivedError
 from .isotonic import interpolated, isotonic_error
-from .reading import labels, number, one_of, record, records, text, unreadable
+from .reading import Labels, labels, number, one_of, record, records, text, unreadable
 from .spread import EXP_SPREAD, ROUNDING, UNKNOWN, as_bound, scaled, total
+from .temperature import tempered
 from .vocabulary import INT64, Answer, Spread, add_up, apply, cast, columns, constant, scalar, squeeze
 
-__all__ = ["expect_calibrated", "expect_one_vs_rest", "expect_threshold"]
+__all__ = ["asks_scores", "expect_calibrated", "expect_one_vs_rest", "expect_threshold"]
 
 _BARELY_ABOVE_ONE = 1.0 + 1e-5
 """calibration.py sets probabilities up to here to 1."""
@@ -25,7 +26,7 @@ _FIRST_OF_EQUALS_SINCE = (1, 8)
 """Before, one-vs-rest gave a tie to the last class."""
 
 
-def _decides(answer: Answer) -> bool:
+def asks_scores(answer: Answer) -> bool:
     """Whether a composition asks for scores (it prefers a decision_function)."""
     if answer.decides is None:
         raise NotDerivedError("a member of an unknown release")
@@ -33,25 +34,35 @@ def _decides(answer: Answer) -> bool:
 
 
 def expect_calibrated(owner: Record, rows: Expected, derive: Derivation) -> Answer:
-    """CalibratedClassifierCV with sigmoids or curves (calibration.py, ``_CalibratedClassifier.predict_proba``)."""
+    """CalibratedClassifierCV (calibration.py, ``_CalibratedClassifier.predict_proba`` and the mean over folds)."""
     known = labels(owner)
     folds = records(owner, "calibrated_classifiers_")
-    within = [Member(_calibrated(fold, rows, derive, len(known)), tuple(range(len(known)))) for fold in folds]
+    derive = derive.beside().given(fitted=plain(owner.get("cv")) == "prefit")
+    within = [Member(_calibrated(fold, rows, derive, known), tuple(range(len(known)))) for fold in folds]
     return replace(average(within, None, float(len(folds)), known), decides=False)
 
 
-def _calibrated(fold: Record, rows: Expected, derive: Derivation, width: int) -> Answer:
-    if not one_of(fold, "method", "sigmoid", "isotonic"):
-        raise NotDerivedError("calibration by temperature")
-    isotonic = one_of(fold, "method", "isotonic")
+def _calibrated(fold: Record, rows: Expected, derive: Derivation, classes: Labels) -> Answer:
+    width = len(classes)
     known = labels(fold, "classes") if fold.get("classes") is not None else tuple(range(width))
-    name = "estimator" if fold.get("estimator") is not None else "base_estimator"
-    answer = derive.beside().answer(record(fold, name), rows)
+    member = record(fold, "estimator" if fold.get("estimator") is not None else "base_estimator")
+    answer = derive.answer(member, rows)
     curves = records(fold, "calibrators" if fold.get("calibrators") is not None else "calibrators_")
+    if one_of(fold, "method", "temperature"):
+        encoded = (
+            tuple(range(width)) if isinstance(classes[0], str) else classes
+        )  # ``fit`` encodes text first
+        if answer.labels not in (classes, encoded) or known != classes:
+            raise NotDerivedError("a fold that did not see every class")
+        p, spread = tempered(fold, curves, member, answer, derive, scores=asks_scores(answer))
+        return Answer(probabilities=_at_most_one(p), probability_error=spread)
+    if not one_of(fold, "method", "sigmoid", "isotonic"):
+        raise unreadable(fold, "method", "sigmoid, isotonic or temperature")
+    isotonic = one_of(fold, "method", "isotonic")
     places = places_among(fold, answer.labels, known) if width > 2 else (1,)
     if len(curves) != len(places) or len(answer.labels or ()) != width:
         raise NotDerivedError("a fold that did not see every class")
-    scores = _decides(answer)
+    scores = asks_scores(answer)
     value, error = response(answer, scores=scores)
     one = scalar(1.0)
     found: dict[int, Expected] = {}
@@ -68,13 +79,17 @@ def _calibrated(fold: Record, rows: Expected, derive: Derivation, width: int) ->
         p = apply("Concat", apply("Sub", one, found[1]), found[1], axis=1)
     else:
         p = _shares([found[place] for place in range(width)], uniform=True)
-    above = apply("Greater", p, one)
-    barely = apply("And", above, apply("LessOrEqual", p, scalar(_BARELY_ABOVE_ONE)))
     if isotonic:
         spread = isotonic_error(error, curves, [found[place] for place in sorted(found)])
     else:
         spread = scaled(error, 4.0 * max(slopes), EXP_SPREAD)
-    return Answer(probabilities=apply("Where", barely, one, p), probability_error=spread)
+    return Answer(probabilities=_at_most_one(p), probability_error=spread)
+
+
+def _at_most_one(p: Expected) -> Expected:
+    one = scalar(1.0)
+    barely = apply("And", apply("Greater", p, one), apply("LessOrEqual", p, scalar(_BARELY_ABOVE_ONE)))
+    return apply("Where", barely, one, p)
 
 
 def _shares(parts: list[Expected], *, uniform: bool) -> Expected:
@@ -156,17 +171,19 @@ def _positive_label(scorer: Record) -> Value:
 
 
 def expect_one_vs_rest(owner: Record, rows: Expected, derive: Derivation) -> Answer:
-    """OneVsRestClassifier of three classes or more (multiclass.py)."""
+    """OneVsRestClassifier (multiclass.py)."""
     binarizer = record(owner, "label_binarizer_")
     known = labels(binarizer)
     beside = derive.beside()
     answers = [beside.answer(member, rows) for member in records(owner, "estimators_")]
+    if one_of(binarizer, "y_type_", "binary") and len(answers) == 1 and len(known) == 2:
+        return _one_against_the_other(binarizer, answers[0], known)
     if not one_of(binarizer, "y_type_", "multiclass") or len(answers) != len(known):
-        raise NotDerivedError("one-vs-rest of two classes or several labels")
+        raise NotDerivedError("one-vs-rest of several labels")
     values: list[Expected] = []
     errors: list[Spread] = []
     for answer in answers:
-        scores = _decides(answer)
+        scores = asks_scores(answer)
         value, error = response(answer, scores=scores)
         values.append(value if scores else columns(value, [1]))
         errors.append(error)
@@ -177,7 +194,7 @@ def expect_one_vs_rest(owner: Record, rows: Expected, derive: Derivation) -> Ans
         index=apply("ArgMax", joined, axis=1, keepdims=0, select_last_index=last),
         scores=joined,
         score_error=total(errors),
-        decides=all(_decides(answer) for answer in answers),
+        decides=all(asks_scores(answer) for answer in answers),
     )
     if all(answer.probabilities is not None for answer in answers):
         positives = [columns(answer.probabilities, [1]) for answer in answers if answer.probabilities]
@@ -187,3 +204,33 @@ def expect_one_vs_rest(owner: Record, rows: Expected, derive: Derivation) -> Ans
         return found
     margin = lead(joined, len(known))
     return replace(found, margin=margin, bound=as_bound(scaled(spread, 1.0, ROUNDING), margin))
+
+
+def _one_against_the_other(binarizer: Record, answer: Answer, known: Labels) -> Answer:
+    """``predict`` of two classes: one member's response beyond a threshold, which the label binarizer turns round."""
+    if answer.labels != (0, 1):
+        raise NotDerivedError("a member of other classes than 0 and 1")
+    if (plain(binarizer.get("neg_label")), plain(binarizer.get("pos_label"))) != (0, 1):
+        raise unreadable(binarizer, "pos_label", "1, and 0 as neg_label")
+    scores = asks_scores(answer)
+    value, error = response(answer, scores=scores)
+    if not scores:
+        value = columns(value, [1])
+    cut = 0.0 if scores else 0.5
+    found = Answer(
+        labels=known,
+        index=threshold_rule(value, "Greater", cut),
+        scores=value,
+        score_error=error,
+        decides=scores,
+    )
+    if answer.probabilities is not None:
+        q = columns(answer.probabilities, [1])
+        both = apply("Concat", apply("Sub", scalar(1.0), q), q, axis=1)
+        shares = _shares([columns(both, [0]), columns(both, [1])], uniform=False)
+        spread = scaled(answer.probability_error, 4.0, ROUNDING)
+        found = replace(found, probabilities=shares, probability_error=spread)
+    if not isinstance(error, Expected) and error == 0.0:
+        return found
+    margin = apply("Abs", apply("Sub", squeeze(value), scalar(cut)))
+    return replace(found, margin=margin, bound=as_bound(scaled(error, 1.0, ROUNDING), margin))

@@ -17,9 +17,15 @@ from ..walk import Expected
 from .answers import argmax, dot_gamma, lead, logistic, soft_max, threshold_rule, two_classes
 from .derivation import Derivation, NotDerivedError, Transformer
 from .inexact import CARRIED, LEAST, Inexact, error_of
-from .linear import LINEAR_REGRESSORS, expect_linear, linear_labels, linear_parameters, linear_probabilities
+from .linear import (
+    LINEAR_REGRESSORS,
+    expect_linear,
+    linear_labels,
+    linear_parameters,
+    linear_probabilities,
+    linear_probability_error,
+)
 from .reading import array, flag, integer, items, labels, one_of, text, unreadable, vector
-from .spread import EXP_SPREAD, scaled
 from .vocabulary import Answer, apply, constant, scalar, squeeze
 
 __all__ = ["NETWORKS", "PROJECTIONS", "expect_linear_anywhere", "expect_network"]
@@ -183,5 +189,5 @@ def _decided(
         margin=lead(scores, width),
         bound=bound,
         score_error=spread,
-        probability_error=scaled(spread, 4.0, EXP_SPREAD),
+        probability_error=linear_probability_error(owner, scores, width, spread),
     )

@@ -32,6 +32,7 @@ class Derivation:
         depth: how many compositions enclose the estimator.
         shared: whether others read the same rows, so that no step may overwrite them.
         sparse_readers: predictors that compute with a sparse matrix as with the same numbers in full.
+        elsewhere: whether an earlier release than that of the composition may have fitted the estimator.
     """
 
     writer: Writer
@@ -40,6 +41,7 @@ class Derivation:
     depth: int = 0
     shared: bool = False
     sparse_readers: frozenset[str] = frozenset()
+    elsewhere: bool = False
 
     def version(self, owner: Record) -> tuple[int, int]:
         """(major, minor) of the scikit-learn that wrote `owner`."""
@@ -48,6 +50,10 @@ class Derivation:
     def beside(self) -> Derivation:
         """The same for one of several readers of the same rows."""
         return replace(self, shared=True)
+
+    def given(self, *, fitted: bool = True) -> Derivation:
+        """The same for an estimator that the composition got as it was, if it was `fitted` before."""
+        return replace(self, elsewhere=self.elsewhere or fitted)
 
     def answer(self, owner: Record, rows: Expected) -> Answer:
         """What `owner` answers for `rows`.
@@ -76,6 +82,8 @@ class Derivation:
 
     def transformed(self, chain: list[Record], rows: Expected, width: int) -> tuple[Expected, int]:
         """`rows` after each transformer in turn, and their width."""
+        if self.depth > MAX_NESTING:
+            raise NotDerivedError("transformers within transformers")
         for place, step in enumerate(chain):
             if place and _gives_sparse(chain[place - 1]):  # scalers multiply those by a reciprocal
                 raise NotDerivedError("a step behind sparse columns")
@@ -117,6 +125,8 @@ def _gives_sparse(step: Record) -> bool:
             return text(step, "encode") == "onehot"
         case "RandomTreesEmbedding":
             return _gives_sparse(record(step, "one_hot_encoder_"))
+        case "FrozenEstimator":
+            return _gives_sparse(record(step, "estimator"))
         case "Pipeline":
             return _gives_sparse(steps(step)[-1])
         case "FeatureUnion":

@@ -13,8 +13,8 @@ from ...pickles.graph import Record
 from ..walk import Expected
 from .not_derived import NotDerivedError
 from .reading import array, one_of, unreadable, vector
-from .spread import UNKNOWN, scaled
-from .vocabulary import INT64, Spread, add_up, apply, as_double, cast, constant, scalar
+from .spread import quotient_error, scaled
+from .vocabulary import INT64, Spread, add_up, apply, as_double, cast, constant
 
 __all__ = ["interpolated", "isotonic_error"]
 
@@ -66,7 +66,4 @@ def isotonic_error(error: Spread, curves: Sequence[Record], found: Sequence[Expe
     single = scaled(error, largest * (1.0 + 2.0**-20), STEPS)
     if len(curves) == 1:
         return single
-    total = add_up(found)
-    off = scaled(single, 2.0 * (len(curves) + 2.0))
-    above = off if isinstance(off, Expected) else scalar(off)
-    return apply("Where", apply("Greater", total, above), apply("Div", above, total), scalar(UNKNOWN))
+    return quotient_error(single, add_up(found), len(curves))

@@ -89,6 +89,8 @@ def expect_lightgbm(owner: Record, rows: Expected, derive: Derivation) -> Answer
     classes = labels(record(owner, "_le"))
     factor = float(settings.get("sigmoid") or 1.0)
     decides = _decides(owner, text, derive.writer)
+    if derive.elsewhere and not (decides and (_written_since(lightgbm_text(owner)) or (0, 0)) >= (4, 7)):
+        decides = None  # an older text, which a composition of 4.7 asks for its decision_function
     if text.averaged and decides:
         decides = None  # its decision_function is the sum, which only predict_proba divides
     if name == "binary" and text.width == 1 and len(classes) == 2:

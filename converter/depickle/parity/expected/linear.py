@@ -15,8 +15,8 @@ from .answers import argmax, dot_gamma, lead, logistic, over_sum, soft_max, thre
 from .derivation import Derivation, NotDerivedError
 from .inexact import LEAST
 from .reading import Labels, array, integer, labels, one_of, record, text, unreadable
-from .spread import EXP_SPREAD, as_bound, scaled, total
-from .vocabulary import Answer, Spread, apply, constant, scalar, squeeze
+from .spread import EXP_SPREAD, as_bound, quotient_error, scaled, total
+from .vocabulary import Answer, Spread, add_up, apply, columns, constant, scalar, squeeze
 
 __all__ = [
     "LINEAR_CLASSIFIERS",
@@ -27,6 +27,7 @@ __all__ = [
     "linear_labels",
     "linear_parameters",
     "linear_probabilities",
+    "linear_probability_error",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -101,7 +102,7 @@ def expect_linear_model(owner: Record, rows: Expected, derive: Derivation, input
         margin=lead(raw, width),
         bound=bound,
         score_error=error,
-        probability_error=scaled(error, 4.0, EXP_SPREAD),
+        probability_error=linear_probability_error(owner, raw, width, error),
         decides=True,
     )
 
@@ -162,7 +163,8 @@ def linear_probabilities(owner: Record, raw: Expected, width: int, derive: Deriv
     elif owner.name == "SGDClassifier" and one_of(owner, "loss", "log_loss", "log"):
         separate = True
     elif owner.name == "SGDClassifier" and one_of(owner, "loss", "modified_huber"):
-        raise NotDerivedError("probabilities of modified_huber")
+        p = _limited(raw)
+        return two_classes(p) if binary else _or_uniform(p, over_sum(p, width), width)
     else:
         return None
     if separate:
@@ -188,5 +190,29 @@ def _one_vs_rest(raw: Expected, width: int, since: tuple[int, int]) -> Expected:
     shares = over_sum(p, width)
     if since < _UNIFORM_SINCE:
         return shares
+    return _or_uniform(p, shares, width)
+
+
+def _or_uniform(p: Expected, shares: Expected, width: int) -> Expected:
+    """The shares; equal ones where every probability is 0."""
     largest = apply("ReduceMax", p, constant([1], np.int64), keepdims=1)
     return apply("Where", apply("Equal", largest, scalar(0.0)), scalar(1.0 / width), shares)
+
+
+def _limited(raw: Expected) -> Expected:
+    """``(clip(score, -1, 1) + 1) / 2``, what loss="modified_huber" makes of each score."""
+    limited = apply("Clip", raw, constant(-1.0), constant(1.0))
+    return apply("Div", apply("Add", limited, scalar(1.0)), scalar(2.0))
+
+
+def linear_probability_error(owner: Record, raw: Expected, width: int, error: Spread) -> Spread:
+    """How far probabilities may be off, from how far the scores are.
+
+    Logistic and soft-max are nowhere steeper than 1. Of clipped scores each half is off by less than the scores are,
+    and shares of their sum by the more the smaller it is.
+    """
+    if owner.name != "SGDClassifier" or width == 1 or not one_of(owner, "loss", "modified_huber"):
+        return scaled(error, 4.0, EXP_SPREAD)
+    p = _limited(raw)
+    sums = add_up([columns(p, [place]) for place in range(width)])
+    return quotient_error(scaled(error, 1.0, EXP_SPREAD * width), sums, width)

@@ -10,7 +10,16 @@ import numpy as np
 
 from ...pickles.graph import Record
 from ..walk import Expected
-from .compositions import expect_bagging, expect_search, expect_stacking, expect_voting
+from .compositions import (
+    FROZEN,
+    SEARCHES,
+    SELF_TRAINING,
+    expect_bagging,
+    expect_delegate,
+    expect_stacking,
+    expect_voting,
+    frozen_transformer,
+)
 from .decisions import expect_calibrated, expect_one_vs_rest, expect_threshold
 from .dense import NETWORKS, PROJECTIONS, expect_linear_anywhere, expect_network
 from .derivation import Derivation, Family, NotDerivedError, width_of
@@ -24,6 +33,7 @@ from .isolation import expect_isolation_forest
 from .lightgbm import expect_lightgbm
 from .linear import LINEAR_CLASSIFIERS, LINEAR_REGRESSORS, LOGISTIC
 from .neighbours import NEIGHBOURS, expect_neighbours
+from .pairs import expect_one_vs_one
 from .preprocessing import SCALERS
 from .reading import Labels, Writer
 from .selectors import SELECTORS
@@ -70,7 +80,9 @@ def expect_model(estimator: Record, writer: Writer) -> ExpectedModel | None:
     return ExpectedModel(width_of(estimator), known)
 
 
-TRANSFORMERS = SCALERS | SELECTORS | UNIONS | ENCODERS | EMBEDDINGS | PROJECTIONS
+TRANSFORMERS = (
+    SCALERS | SELECTORS | UNIONS | ENCODERS | EMBEDDINGS | PROJECTIONS | {FROZEN: frozen_transformer}
+)
 
 
 def _guarded(families: Mapping[str, Family]) -> dict[str, Family]:
@@ -84,7 +96,7 @@ def _guarded(families: Mapping[str, Family]) -> dict[str, Family]:
 
         return answer
 
-    bounded = (expect_linear_anywhere, expect_network, expect_search, expect_support_vectors)
+    bounded = (expect_linear_anywhere, expect_network, expect_delegate, expect_support_vectors)
     return {name: family if family in bounded else exact_only(family) for name, family in families.items()}
 
 
@@ -129,15 +141,7 @@ FAMILIES: dict[str, Family] = {
         for kind in ("XGB", "XGBRF")
         for task in ("Classifier", "Regressor")
     },
-    **{
-        f"sklearn.model_selection._search{module}{kind}SearchCV": expect_search
-        for module, kind in (
-            (".", "Grid"),
-            (".", "Randomized"),
-            ("_successive_halving.", "HalvingGrid"),
-            ("_successive_halving.", "HalvingRandom"),
-        )
-    },
+    **dict.fromkeys(SEARCHES | {FROZEN, SELF_TRAINING}, expect_delegate),
     **{
         f"sklearn.ensemble._{module}.{name}{task}": family
         for module, name, family in (
@@ -152,6 +156,7 @@ FAMILIES: dict[str, Family] = {
     "sklearn.ensemble._weight_boosting.AdaBoostRegressor": expect_weighted_median,
     "sklearn.calibration.CalibratedClassifierCV": expect_calibrated,
     "sklearn.multiclass.OneVsRestClassifier": expect_one_vs_rest,
+    "sklearn.multiclass.OneVsOneClassifier": expect_one_vs_one,
     "sklearn.model_selection._classification_threshold.FixedThresholdClassifier": expect_threshold,
     "sklearn.model_selection._classification_threshold.TunedThresholdClassifierCV": expect_threshold,
 }

@@ -12,7 +12,16 @@ from collections.abc import Sequence
 from ..walk import Expected
 from .vocabulary import Spread, add_up, apply, scalar, squeeze
 
-__all__ = ["EXP_SPREAD", "ROUNDING", "SINGLE_SPREAD", "UNKNOWN", "as_bound", "scaled", "total"]
+__all__ = [
+    "EXP_SPREAD",
+    "ROUNDING",
+    "SINGLE_SPREAD",
+    "UNKNOWN",
+    "as_bound",
+    "quotient_error",
+    "scaled",
+    "total",
+]
 
 EXP_SPREAD = 2.0**-46
 """Probabilities in double of bit-equal scores: exp errs by less than 3 ulp on each side, sum and quotient by 2."""
@@ -49,3 +58,14 @@ def as_bound(spread: Spread, margin: Expected) -> Expected:
     if isinstance(spread, Expected):
         return squeeze(spread)
     return apply("Add", apply("Mul", margin, scalar(0.0)), scalar(spread))
+
+
+def quotient_error(single: Spread, sums: Expected, count: int) -> Expected:
+    """How far the shares of `sums` may be off, each of `count` parts of which is off by `single`.
+
+    (p + d) / (S - Kd) - p / S is at most (K + 1)d / (S - Kd), which is below 2(K + 2)d / S while S > 2(K + 2)d.
+    Nearer to 0 nothing is known.
+    """
+    off = scaled(single, 2.0 * (count + 2.0))
+    above = off if isinstance(off, Expected) else scalar(off)
+    return apply("Where", apply("Greater", sums, above), apply("Div", above, sums), scalar(UNKNOWN))
