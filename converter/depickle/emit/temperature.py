@@ -23,6 +23,9 @@ LOGARITHM = 2.0**-46
 ALIKE = 2.0**-10
 """Scores nearer than this to probabilities may be taken for probabilities, which numpy.isclose does at 1e-5."""
 
+CERTAIN = ALIKE / 16.0
+"""What all K scores of a row together may be off by: what is taken for probabilities then seems near to some."""
+
 
 def emit_tempered(
     graph: Graph, answers: str, error: Spread, model: Calibrated, temperature: float
@@ -36,7 +39,7 @@ def emit_tempered(
         if model.outputs == 2:
             logits = graph.add("Concat", graph.add("Neg", answers), answers, axis=1)
         else:
-            off = _unlike_probabilities(graph, answers, error)
+            off = _unlike_probabilities(graph, answers, error, CERTAIN / model.outputs)
     else:
         p = two_columns(graph, column_of(graph, answers, 1), "float64") if model.outputs == 2 else answers
         above = graph.add("Add", p, graph.scalar(BESIDE_ZERO))
@@ -50,8 +53,13 @@ def emit_tempered(
     return soft_max(graph, scaled, model.outputs, "float64"), spread
 
 
-def _unlike_probabilities(graph: Graph, scores: str, error: Spread) -> Spread:
-    """`error`, and no bound where all scores are in [0, 1] and sum to 1 or so: alone, it is read otherwise."""
+def _unlike_probabilities(graph: Graph, scores: str, error: Spread, limit: float) -> Spread:
+    """`error`, and no bound where all scores are in [0, 1] and sum to 1 or so: alone, it is read otherwise.
+
+    Nor is there one where `error` reaches `limit`, since a sum of K scores may be off by K times that.
+    """
+    if not isinstance(error, str) and not error < limit:
+        return UNKNOWN
     axis = last_axis(graph)
     low, high = (graph.add(operator, scores, axis, keepdims=1) for operator in ("ReduceMin", "ReduceMax"))
     away = graph.add(
@@ -68,7 +76,7 @@ def _unlike_probabilities(graph: Graph, scores: str, error: Spread) -> Spread:
     found = graph.add("Where", alike, never, value)
     if not isinstance(error, str):
         return found
-    small = graph.add("Less", error, graph.scalar(ALIKE / 16.0))
+    small = graph.add("Less", error, graph.scalar(limit))
     return graph.add("Where", small, found, never)
 
 

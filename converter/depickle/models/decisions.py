@@ -82,9 +82,11 @@ def _calibrated(fold: Record, part: ReadPredictor, classes: tuple[ClassLabel, ..
             fold, "This calibration is not emitted", found=method, expected="sigmoid or isotonic"
         )
     calibrators = records(fold, "calibrators", fold.get("calibrators", fold.get("calibrators_")))
-    member = member_of(fold, part, classes)
     if method == "temperature":
+        if isinstance(classes[0], str) and part.classes is not None and not isinstance(part.classes[0], str):
+            classes = tuple(range(len(classes)))  # ``fit`` encodes text before the members see it
         return _tempered(fold, part, classes, calibrators)
+    member = member_of(fold, part, classes)
     places = member.places if len(classes) > 2 else (1,)
     if len(calibrators) != len(places) or part.classes is None or len(part.classes) != len(classes):
         raise unsupported(
@@ -144,8 +146,9 @@ def _is_tempered_alike(root: Predictor, response: Response) -> bool:
         case Chain():
             return _is_tempered_alike(root.predictor, response)
         case Forest():
-            sums = [tree.value[tree.is_leaf].sum(axis=1) for tree in root.trees]
-            return all(bool((np.abs(part - 1.0) < _SUM_BAND).all()) for part in sums)
+            leaves = np.concatenate([tree.value[tree.is_leaf] for tree in root.trees])
+            inside = (leaves >= 0.0) & (leaves <= 1.0)
+            return bool(inside.all() and (np.abs(leaves.sum(axis=1) - 1.0) < _SUM_BAND).all())
         case Boosted():
             return root.precision == "float64" and (
                 response == "scores" or root.link in ("logistic", "softmax")
