@@ -135,7 +135,7 @@ def _group(record: Record, preamble: Preamble | None, trees: tuple[SourceTree, .
     widest = max((int(tree.feature.max(initial=-1)) for tree in trees), default=-1)
     if widest >= preamble.columns:
         return TreeGroup(trees, None)
-    if record.name.startswith("LGBM"):
+    if record.module.startswith("lightgbm."):
         preamble = preamble.then("flush", K_ZERO_THRESHOLD)
     known = known or _asked_for(trees)
     return TreeGroup(

@@ -26,7 +26,9 @@ def read_trees(estimator: Record) -> tuple[SourceTree, ...] | None:
     Raises:
         ParityError: DP710 where its fitted attributes are not what its class documents.
     """
-    read = _FAMILIES.get(estimator.name.removesuffix("Classifier").removesuffix("Regressor"))
+    read = _BARE.get(estimator.cls) or _FAMILIES.get(
+        estimator.name.removesuffix("Classifier").removesuffix("Regressor")
+    )
     return None if read is None else tuple(read(estimator))
 
 
@@ -112,6 +114,9 @@ _FAMILIES: dict[str, Callable[[Record], list[SourceTree]]] = {
     "XGB": xgboost_trees,
     "XGBRF": xgboost_trees,
 }
+
+
+_BARE = {"lightgbm.basic.Booster": lightgbm_trees, "xgboost.core.Booster": xgboost_trees}
 
 
 def _unreadable(where: str) -> ParityError:

@@ -26,8 +26,9 @@ from .answers import (
 )
 from .category_sets import with_category_columns
 from .node_tables import constant_tree
+from .not_derived import NotDerivedError
 from .reading import Labels, Writer, labels, record, unreadable
-from .spread import EXP_SPREAD, UNKNOWN, as_bound
+from .spread import EXP_SPREAD, UNKNOWN, as_bound, beside
 from .vocabulary import Answer, apply, constant, scalar, trees
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def lightgbm_columns(owner: Record) -> int:
 
 
 def expect_lightgbm(owner: Record, rows: Expected, derive: Derivation) -> Answer:
-    """LGBMClassifier and LGBMRegressor."""
+    """LGBMClassifier, LGBMRegressor, and a Booster by itself."""
     text = _parse(owner)
     iterations = _iterations(owner, text)
     used = text.sections[: iterations * text.width]
@@ -86,6 +87,8 @@ def expect_lightgbm(owner: Record, rows: Expected, derive: Derivation) -> Answer
     settings = dict(option.partition(":")[::2] for option in options)
     if owner.name == "LGBMRegressor":
         return _regressor(owner, raw, name, settings)
+    if owner.name == "Booster":
+        return _bare(owner, raw, name, settings, text.width)
     classes = labels(record(owner, "_le"))
     factor = float(settings.get("sigmoid") or 1.0)
     decides = _decides(owner, text, derive.writer)
@@ -182,6 +185,19 @@ def _regressor(owner: Record, raw: Expected, name: str, settings: dict[str, str]
     return Answer(scores=raw)
 
 
+def _bare(owner: Record, raw: Expected, name: str, settings: dict[str, str], width: int) -> Answer:
+    """``Booster.predict`` (basic.py): what the objective makes of the sum; of two classes, a probability."""
+    if width != 1:
+        raise NotDerivedError("several numbers for each row")
+    if name != "binary":
+        return _regressor(owner, raw, name, settings)
+    factor = float(settings.get("sigmoid") or 1.0)
+    if not factor > 0.0:
+        raise unreadable(owner, "sigmoid", "a positive number")
+    p = logistic(raw, factor=factor)
+    return Answer(scores=p, score_error=beside(p, EXP_SPREAD))
+
+
 def _iterations(owner: Record, text: _Text) -> int:
     """Up to the best iteration, which the scikit-learn interface uses where early stopping left one."""
     others = owner.get("_other_params")
@@ -190,7 +206,8 @@ def _iterations(owner: Record, text: _Text) -> int:
             if plain(others.get(name)) not in (None, False):
                 raise unreadable(owner, name, "the default")
     total = len(text.sections) // text.width
-    best = plain(record(owner, "_Booster").get("best_iteration"))
+    booster = owner if owner.name == "Booster" else record(owner, "_Booster")
+    best = plain(booster.get("best_iteration"))
     if best in (None, -1, 0):
         return total
     if isinstance(best, bool) or not isinstance(best, int) or best < 0:

@@ -136,6 +136,8 @@ FAMILIES: dict[str, Family] = {
         for task in ("Classifier", "Regressor")
     },
     **{f"lightgbm.sklearn.LGBM{task}": expect_lightgbm for task in ("Classifier", "Regressor")},
+    "lightgbm.basic.Booster": expect_lightgbm,
+    "xgboost.core.Booster": expect_xgboost,
     **{
         f"xgboost.sklearn.{kind}{task}": expect_xgboost
         for kind in ("XGB", "XGBRF")

@@ -18,6 +18,7 @@ __all__ = [
     "SINGLE_SPREAD",
     "UNKNOWN",
     "as_bound",
+    "beside",
     "quotient_error",
     "scaled",
     "total",
@@ -69,3 +70,8 @@ def quotient_error(single: Spread, sums: Expected, count: int) -> Expected:
     off = scaled(single, 2.0 * (count + 2.0))
     above = off if isinstance(off, Expected) else scalar(off)
     return apply("Where", apply("Greater", sums, above), apply("Div", above, sums), scalar(UNKNOWN))
+
+
+def beside(value: Expected, spread: float) -> Expected:
+    """`spread` for each row of `value` [N, 1]; not a number where that is none, so that it vouches for nothing."""
+    return apply("Add", apply("Mul", value, scalar(0.0)), scalar(spread))

@@ -27,8 +27,9 @@ from .answers import (
 )
 from .category_sets import with_category_columns
 from .node_tables import constant_tree
+from .not_derived import NotDerivedError
 from .reading import integer, unreadable
-from .spread import SINGLE_SPREAD, UNKNOWN, as_bound
+from .spread import SINGLE_SPREAD, UNKNOWN, as_bound, beside
 from .vocabulary import Answer, apply, as_double, as_single, columns, constant, scalar, trees
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def xgboost_columns(owner: Record) -> int:
 
 
 def expect_xgboost(owner: Record, rows: Expected, derive: Derivation) -> Answer:
-    """XGBClassifier, XGBRegressor and their random forests."""
+    """XGBClassifier, XGBRegressor, their random forests, and a Booster by itself."""
     learner = xgboost_model(owner)
     marker = plain(owner.get("missing"))
     if marker is not None and not (isinstance(marker, float) and math.isnan(marker)):
@@ -55,6 +56,8 @@ def expect_xgboost(owner: Record, rows: Expected, derive: Derivation) -> Answer:
     classes = integer(owner, "n_classes_") if owner.name.endswith("Classifier") else 1
     width = 1 if classes <= 2 else classes
     booster = _object(learner, "gradient_booster")
+    if owner.name == "Booster" and booster.get("name") != "gbtree":
+        raise NotDerivedError("DMatrix.predict of dart and gblinear")
     start = _margins(learner, str(objective), width)
     found = [constant_tree(float(value), place) for place, value in enumerate(start)]
     if booster.get("name") == "dart":
@@ -75,6 +78,10 @@ def expect_xgboost(owner: Record, rows: Expected, derive: Derivation) -> Answer:
             return Answer(scores=as_double(apply("Exp", raw)), score_error=UNKNOWN, single=True)
         if objective in _IDENTITY:
             return Answer(scores=wide, single=True)
+        if objective == "binary:logistic" and owner.name == "Booster":
+            p = as_double(logistic(raw, dtype="float32"))
+            band = _start_band(float(start[0]), found[width:]) if start[0] != 0.0 else 0.0
+            return Answer(scores=p, score_error=beside(p, band + SINGLE_SPREAD))
     elif objective == "binary:logistic" and classes == 2:
         index = threshold_rule(raw, "GreaterOrEqual", even_chance_single(), "float32")
         p = as_double(two_classes(logistic(raw, dtype="float32"), "float32"))
@@ -170,7 +177,7 @@ def _trees(
         raise unreadable("XGBoost model", "trees", "as many as tree_info")
     if bool(((targets < 0) | (targets >= width)).any()):
         raise unreadable("XGBoost model", "tree_info", f"0 to {width - 1}")
-    used = _used(learner, model, len(entries), width)
+    used = _used(owner, learner, model, len(entries), width)
     return [_tree(entry, int(target)) for entry, target in zip(entries[:used], targets[:used], strict=True)]
 
 
@@ -221,8 +228,15 @@ def _dropped(
     return found
 
 
-def _used(learner: Mapping[str, Json], model: Mapping[str, Json], total: int, width: int) -> int:
-    """The scikit-learn interface predicts with the rounds up to the best one, where early stopping recorded it."""
+def _used(
+    owner: Record, learner: Mapping[str, Json], model: Mapping[str, Json], total: int, width: int
+) -> int:
+    """The scikit-learn interface predicts with the rounds up to the best one, where early stopping recorded it.
+
+    ``Booster.predict`` (core.py) has ``iteration_range=(0, 0)``, which is all of them.
+    """
+    if owner.name == "Booster":
+        return total
     attributes = learner.get("attributes")
     best = attributes.get("best_iteration") if isinstance(attributes, dict) else None
     if best is None:
