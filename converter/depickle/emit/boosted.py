@@ -120,7 +120,7 @@ def _regressor(graph: Graph, raw: str, model: Boosted, element: Element) -> Head
         p = logistic(graph, raw, model.factor, element)
         if element == "float32":
             p = graph.cast(p, "float64")
-        spread = EXP_SPREAD if element == "float64" else SINGLE_SPREAD
+        spread = model.start_band + (EXP_SPREAD if element == "float64" else SINGLE_SPREAD)
         error = graph.add("Add", graph.add("Mul", p, graph.scalar(0.0)), graph.scalar(spread))
         return Heads(None, None, p, 1, score_error=error)
     if model.link == "exp":

@@ -89,8 +89,11 @@ def read_xgboost(record: Record, context: Context) -> ReadPredictor:
         trees, target = _trees(record, learner, model, n_features, width)
     if dropped:
         trees = _weighted(record, booster, trees, target, baseline)
-    if rule is not None and link == "logistic" and not linear and baseline[0] != 0.0:
-        rule = replace(rule, band=_start_band(float(baseline[0]), trees), sums_exact=False)
+    band = 0.0
+    if link == "logistic" and not linear and baseline[0] != 0.0:
+        band = _start_band(float(baseline[0]), trees)
+        if rule is not None:
+            rule = replace(rule, band=band, sums_exact=False)
     return ReadPredictor(
         task="classifier" if classifier else "regressor",
         classes=classes,
@@ -107,6 +110,7 @@ def read_xgboost(record: Record, context: Context) -> ReadPredictor:
             single=True,
             weights=weights,
             floored=_categorical_columns(record, trees),
+            start_band=0.0 if classifier else band,
         ),
         ceiling="proven" if link == "identity" else "certified",
         reason=(
