@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import lightgbm
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+import xgboost
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
@@ -409,6 +411,20 @@ SUBJECTS: dict[str, Callable[[str], Subject]] = {
         make_pipeline(FrozenEstimator(_fitted_scaler()), SelfTrainingClassifier(_small_forest())),
         (0, 1, 2),
     ),
+    "booster of lightgbm": lambda name: _boosted(
+        name,
+        lambda X, y: lightgbm.train(
+            {"objective": "binary", "sigmoid": 2.0, "verbose": -1, "num_threads": 1},
+            lightgbm.Dataset(X, y),
+            8,
+        ),
+    ),
+    "booster of xgboost": lambda name: _boosted(
+        name,
+        lambda X, y: xgboost.train(
+            {"objective": "binary:logistic", "base_score": 0.3, "nthread": 1}, xgboost.DMatrix(X, y), 8
+        ),
+    ),
     "encoders and bins": lambda name: fitted(
         name,
         make_pipeline(
@@ -422,6 +438,11 @@ SUBJECTS: dict[str, Callable[[str], Subject]] = {
         _BINARY,
     ),
 }
+
+
+def _boosted(name: str, train: Callable[[Rows, Any], Any]) -> Subject:
+    X, y = make_data(_BINARY, rows=220)
+    return subject_of(name, train(X, y), X)
 
 
 def _fitted_scaler() -> StandardScaler:

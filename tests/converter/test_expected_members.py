@@ -112,8 +112,8 @@ VARIANTS: dict[str, tuple[tuple[Any, ...], Callable[[], Any]]] = (
         for around in AROUND
         for member in MEMBERS
         if around != "one against the other"
-    # scikit-learn fits a temperature to three scores of this one by chance only (NaN)
-    and (around[:11], member) != ("temperature", "histogram boosting")
+        # scikit-learn fits a temperature to three scores of this one by chance only (NaN)
+        and (around[:11], member) != ("temperature", "histogram boosting")
     }
     | {
         f"{around}, {member}, two classes": (BINARY, _make(around, member))

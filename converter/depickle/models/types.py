@@ -179,7 +179,7 @@ class Boosted:
         columns: number of input columns.
         weights: [columns, K] in place of trees (XGBoost's gblinear): each column times its weight, missing ones 0,
             added to the baseline from the first column on.
-        start_band: of a regressor of probabilities, how far its sums may be from the original's: their start is a logarithm.
+        start_band: of a regressor of probabilities, how far its sums may be off where they start from a logarithm.
     """
 
     trees: tuple[Tree, ...]
