@@ -17,9 +17,11 @@ import onnxruntime
 import xgboost
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.compose import make_column_transformer
+from sklearn.compose import TransformedTargetRegressor, make_column_transformer
+from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA, TruncatedSVD
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import (
     AdaBoostClassifier,
     AdaBoostRegressor,
@@ -37,10 +39,20 @@ from sklearn.ensemble import (
 )
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import (
+    GammaRegressor,
+    LinearRegression,
+    LogisticRegression,
+    QuantileRegressor,
+    Ridge,
+    SGDClassifier,
+    SGDOneClassSVM,
+)
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.naive_bayes import BernoulliNB, CategoricalNB, GaussianNB, MultinomialNB
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, NearestCentroid
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
@@ -112,6 +124,18 @@ def fitted(
         warnings.simplefilter("ignore")
         live.fit(X, y)
     return subject_of(name, live, X, **versions)
+
+
+def _shaped(name: str, live: Any, labels: tuple[Any, ...], shape: Callable[[Rows], Rows]) -> Subject:
+    """`live` fitted on columns of another kind than those of `make_data`."""
+    X, y = make_data(labels, rows=220)
+    return subject_of(name, live.fit(shape(X), y), shape(X))
+
+
+def _above_zero(name: str, live: Any) -> Subject:
+    """`live` fitted on targets above zero."""
+    X, y = make_data((), rows=220)
+    return subject_of(name, live.fit(X, np.exp(y / 4)), X)
 
 
 def _lgbm(**options: Any) -> LGBMClassifier:
@@ -437,6 +461,42 @@ SUBJECTS: dict[str, Callable[[str], Subject]] = {
         ),
         _BINARY,
     ),
+    "quantile regression": lambda name: fitted(name, QuantileRegressor(alpha=0.01), ()),
+    "partial least squares": lambda name: fitted(name, make_pipeline(RobustScaler(), PLSRegression(2)), ()),
+    "one-class descent": lambda name: fitted(
+        name, make_pipeline(StandardScaler(), SGDOneClassSVM(random_state=0)), ()
+    ),
+    "log link": lambda name: _above_zero(name, make_pipeline(StandardScaler(), GammaRegressor())),
+    "transformed target": lambda name: _above_zero(
+        name,
+        TransformedTargetRegressor(
+            make_pipeline(StandardScaler(), Ridge()), func=np.log1p, inverse_func=np.expm1
+        ),
+    ),
+    "squared target": lambda name: _above_zero(
+        name, TransformedTargetRegressor(Ridge(), func=np.sqrt, inverse_func=np.square)
+    ),
+    "scaled target": lambda name: fitted(
+        name, TransformedTargetRegressor(DecisionTreeRegressor(max_depth=3), transformer=StandardScaler()), ()
+    ),
+    "isotonic regressor": lambda name: _shaped(
+        name, IsotonicRegression(out_of_bounds="clip"), (), lambda X: X[:, :1]
+    ),
+    "dummy regressor": lambda name: fitted(name, DummyRegressor(), ()),
+    "dummy classifier": lambda name: fitted(name, DummyClassifier(), _WORDS),
+    "gaussian bayes": lambda name: fitted(name, make_pipeline(RobustScaler(), GaussianNB()), _SIGNS),
+    "multinomial bayes": lambda name: _shaped(name, MultinomialNB(), _WORDS, np.abs),
+    "bernoulli bayes": lambda name: fitted(name, BernoulliNB(binarize=0.3), _BINARY),
+    "categorical bayes": lambda name: _shaped(
+        name, CategoricalNB(), _BINARY, lambda X: np.floor(np.abs(X) * 2) % 3
+    ),
+    "quadratic discriminant": lambda name: fitted(
+        name, make_pipeline(StandardScaler(), QuadraticDiscriminantAnalysis()), _BINARY
+    ),
+    "nearest centroid": lambda name: fitted(
+        name, make_pipeline(StandardScaler(), NearestCentroid(priors=[0.2, 0.3, 0.5])), _SIGNS
+    ),
+    "nearest centroid, manhattan": lambda name: fitted(name, NearestCentroid(metric="manhattan"), _BINARY),
 }
 
 

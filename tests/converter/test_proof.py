@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier, SGDClassifier
-from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import RadiusNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
@@ -103,7 +103,7 @@ def test_a_linear_regressor_is_walked() -> None:
 
 def test_a_class_without_a_derivation_is_not_called_proven() -> None:
     X, y = make_data((0, 1))
-    vetted = vet(pickle.dumps(GaussianNB().fit(X, y)))
+    vetted = vet(pickle.dumps(RadiusNeighborsClassifier().fit(X, y)))
     record = open_package(vetted).estimator
     one = subject("forest")
     names = one.emitted.outputs

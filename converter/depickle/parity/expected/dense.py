@@ -21,14 +21,16 @@ from .linear import (
     LINEAR_REGRESSORS,
     expect_linear,
     linear_labels,
+    linear_number,
     linear_parameters,
     linear_probabilities,
     linear_probability_error,
+    one_score,
 )
 from .reading import array, flag, integer, items, labels, one_of, text, unreadable, vector
 from .vocabulary import Answer, apply, constant, scalar, squeeze
 
-__all__ = ["NETWORKS", "PROJECTIONS", "expect_linear_anywhere", "expect_network"]
+__all__ = ["NETWORKS", "PROJECTIONS", "expect_linear_anywhere", "expect_network", "linear_number_anywhere"]
 
 FloatArray = npt.NDArray[np.float64]
 NETWORKS = {
@@ -97,11 +99,19 @@ def expect_linear_anywhere(owner: Record, rows: Expected, derive: Derivation) ->
     if error_of(rows) is None:
         return expect_linear(owner, rows, derive)
     weights, intercept = linear_parameters(owner)
-    raw = _layer(rows, np.array(weights.T), intercept, np.abs(intercept))
     if owner.cls in LINEAR_REGRESSORS:
-        return Answer(scores=raw, score_error=_stated(owner, raw))
+        return linear_number_anywhere(rows, one_score(owner, weights), intercept)
+    raw = _layer(rows, np.array(weights.T), intercept, np.abs(intercept))
     p = linear_probabilities(owner, raw, len(weights), derive)
     return replace(_decided(owner, raw, len(weights), p), decides=True)
+
+
+def linear_number_anywhere(rows: Expected, weights: FloatArray, intercept: FloatArray) -> Answer:
+    """A regressor's ``rows @ weights.T + intercept``, on bit-equal columns or on others."""
+    if error_of(rows) is None:
+        return linear_number(rows, weights, intercept)
+    raw = _layer(rows, np.array(weights.T), intercept, np.abs(intercept))
+    return Answer(scores=raw, score_error=0.0 if raw.error is None else raw.error)
 
 
 def expect_network(owner: Record, rows: Expected, derive: Derivation) -> Answer:

@@ -150,13 +150,15 @@ def width_of(owner: Record) -> int:
         return xgboost_columns(owner)
     if owner.get("n_features_in_") is not None:
         return integer(owner, "n_features_in_")
+    if owner.cls == "sklearn.isotonic.IsotonicRegression":
+        return 1
     if owner.cls == "sklearn.pipeline.Pipeline":
         return width_of(steps(owner)[0])
     if owner.cls == "sklearn.pipeline.FeatureUnion":
         for item in items(owner, "transformer_list"):
             if isinstance(item, TupleNode) and len(item) == 2 and isinstance(item[1], Record):
                 return width_of(item[1])
-    for name in ("best_estimator_", "estimator_"):
+    for name in ("best_estimator_", "estimator_", "regressor_"):
         if isinstance(owner.get(name), Record):
             return width_of(record(owner, name))
     for name in ("estimators_", "calibrated_classifiers_"):

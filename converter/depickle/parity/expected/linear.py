@@ -25,9 +25,12 @@ __all__ = [
     "expect_linear",
     "expect_linear_model",
     "linear_labels",
+    "linear_number",
     "linear_parameters",
     "linear_probabilities",
     "linear_probability_error",
+    "one_score",
+    "weights_and_intercept",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -56,7 +59,19 @@ LINEAR_REGRESSORS = {
     "sklearn.linear_model._coordinate_descent.ElasticNetCV",
     "sklearn.linear_model._huber.HuberRegressor",
     "sklearn.linear_model._bayes.BayesianRidge",
+    "sklearn.linear_model._bayes.ARDRegression",
+    *(
+        f"sklearn.linear_model._coordinate_descent.MultiTask{kind}{search}"
+        for kind in ("Lasso", "ElasticNet")
+        for search in ("", "CV")
+    ),
+    *(f"sklearn.linear_model._least_angle.{kind}" for kind in ("Lars", "LarsCV")),
+    *(f"sklearn.linear_model._least_angle.LassoLars{kind}" for kind in ("", "CV", "IC")),
+    *(f"sklearn.linear_model._omp.OrthogonalMatchingPursuit{search}" for search in ("", "CV")),
+    "sklearn.linear_model._passive_aggressive.PassiveAggressiveRegressor",
+    "sklearn.linear_model._quantile.QuantileRegressor",
     "sklearn.linear_model._stochastic_gradient.SGDRegressor",
+    "sklearn.linear_model._theil_sen.TheilSenRegressor",
 }
 
 
@@ -72,12 +87,10 @@ def expect_linear_model(owner: Record, rows: Expected, derive: Derivation, input
         NotDerivedError: where `owner` is no linear model.
     """
     weights, intercept = linear_parameters(owner)
-    raw = apply("Add", apply("MatMul", rows, constant(weights.T)), constant(intercept))
     width = len(weights)
     if owner.cls in LINEAR_REGRESSORS:
-        if width != 1:
-            raise unreadable(owner, "coef_", "one target")
-        return Answer(scores=raw, score_error=_distance(rows, weights, intercept, input_error))
+        return linear_number(rows, one_score(owner, weights), intercept, input_error)
+    raw = apply("Add", apply("MatMul", rows, constant(weights.T)), constant(intercept))
     known = linear_labels(owner)
     if width != (1 if len(known) == 2 else len(known)):
         raise unreadable(owner, "coef_", "a row for each class")
@@ -107,6 +120,14 @@ def expect_linear_model(owner: Record, rows: Expected, derive: Derivation, input
     )
 
 
+def linear_number(
+    rows: Expected, weights: FloatArray, intercept: FloatArray, input_error: Spread = 0.0
+) -> Answer:
+    """A regressor's ``rows @ weights.T + intercept`` for weights [1, F]."""
+    raw = apply("Add", apply("MatMul", rows, constant(weights.T)), constant(intercept))
+    return Answer(scores=raw, score_error=_distance(rows, weights, intercept, input_error))
+
+
 def _reach(weights: FloatArray) -> float:
     """How far inputs that are off by 1 move the difference of two scores; a sum that no order of terms changes."""
     return 2.0 * max(math.fsum(row) for row in np.abs(weights).tolist()) * (1.0 + 2.0**-40)
@@ -126,24 +147,54 @@ def _distance(rows: Expected, weights: FloatArray, intercept: FloatArray, input_
 
 
 def linear_parameters(owner: Record) -> tuple[FloatArray, FloatArray]:
-    """``coef_`` as [K, F] and ``intercept_`` as [K]."""
+    """``coef_`` as [K, F] and ``intercept_`` as [K].
+
+    Raises:
+        NotDerivedError: where `owner` is no linear model.
+    """
     if owner.cls not in LOGISTIC | LINEAR_CLASSIFIERS | LINEAR_REGRESSORS:
         raise NotDerivedError(owner.cls)
-    coefficients = array(owner, "coef_")
+    return weights_and_intercept(owner)
+
+
+def weights_and_intercept(
+    owner: Record, weights_name: str = "coef_", intercept_name: str = "intercept_"
+) -> tuple[FloatArray, FloatArray]:
+    """Weights as [K, F] and what is added as [K], of any class that holds them so."""
+    coefficients = array(owner, weights_name)
     columns = integer(owner, "n_features_in_")
-    if coefficients.dtype != np.float64 or coefficients.ndim > 2 or coefficients.size % columns:
-        raise unreadable(owner, "coef_", "a float64 matrix")
+    if (
+        coefficients.dtype != np.float64
+        or coefficients.ndim not in (1, 2)
+        or coefficients.shape[-1] != columns
+        or not coefficients.size
+    ):
+        raise unreadable(owner, weights_name, f"float64 rows of {columns} numbers")
     weights = np.array(coefficients, dtype=np.float64).reshape(-1, columns)
-    value = owner.get("intercept_")
+    value = owner.get(intercept_name)
     if isinstance(value, Array):
-        intercept = np.asarray(array(owner, "intercept_"), dtype=np.float64).reshape(-1)
+        found = array(owner, intercept_name)
+        if found.dtype.kind not in "fiu" or found.dtype.itemsize > 8:
+            raise unreadable(owner, intercept_name, "numbers")
+        intercept = np.asarray(found, dtype=np.float64).reshape(-1)
     elif isinstance(plain(value), int | float):
         intercept = np.array([plain(value)], dtype=np.float64)
     else:
-        raise unreadable(owner, "intercept_", "numbers")
+        raise unreadable(owner, intercept_name, "numbers")
     if intercept.size not in (1, len(weights)):
-        raise unreadable(owner, "intercept_", "a number for each row of coef_")
+        raise unreadable(owner, intercept_name, f"a number for each row of {weights_name}")
     return weights, np.repeat(intercept, len(weights)) if intercept.size < len(weights) else intercept
+
+
+def one_score(owner: Record, weights: FloatArray) -> FloatArray:
+    """`weights`, which are those of one target.
+
+    Raises:
+        ParityError: DP710 where they are of several.
+    """
+    if len(weights) != 1:
+        raise unreadable(owner, "coef_", "one target")
+    return weights
 
 
 def linear_labels(owner: Record) -> Labels:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...pickles.graph import Record
 from ..walk import Expected
+from .centroids import expect_nearest_centroid
 from .compositions import (
     FROZEN,
     SEARCHES,
@@ -23,6 +24,7 @@ from .compositions import (
 from .decisions import expect_calibrated, expect_one_vs_rest, expect_threshold
 from .dense import NETWORKS, PROJECTIONS, expect_linear_anywhere, expect_network
 from .derivation import Derivation, Family, NotDerivedError, width_of
+from .dummies import expect_dummy_classifier, expect_dummy_regressor
 from .embeddings import EMBEDDINGS
 from .encoders import ENCODERS
 from .forests import expect_forest, expect_tree
@@ -30,7 +32,9 @@ from .gradient_boosting import expect_gradient_boosting
 from .hist_boosting import expect_hist_boosting
 from .inexact import error_of
 from .isolation import expect_isolation_forest
+from .isotonic import expect_isotonic
 from .lightgbm import expect_lightgbm
+from .likelihoods import LIKELIHOODS
 from .linear import LINEAR_CLASSIFIERS, LINEAR_REGRESSORS, LOGISTIC
 from .neighbours import NEIGHBOURS, expect_neighbours
 from .pairs import expect_one_vs_one
@@ -38,9 +42,16 @@ from .preprocessing import SCALERS
 from .reading import Labels, Writer
 from .selectors import SELECTORS
 from .support_vectors import DETECTORS, PAIRS, VECTOR_REGRESSORS, expect_support_vectors
+from .targets import GENERALIZED, expect_generalized, expect_transformed_target
 from .unions import UNIONS
 from .vocabulary import ROWS, Answer, apply, constant, squeeze
 from .weight_boosting import expect_adaboost, expect_weighted_median
+from .wrapped_linear import (
+    PARTIAL_LEAST_SQUARES,
+    expect_one_class_sgd,
+    expect_partial_least_squares,
+    expect_ransac,
+)
 from .xgboost import expect_xgboost
 
 __all__ = ["ExpectedModel", "expect_model"]
@@ -96,7 +107,17 @@ def _guarded(families: Mapping[str, Family]) -> dict[str, Family]:
 
         return answer
 
-    bounded = (expect_linear_anywhere, expect_network, expect_delegate, expect_support_vectors)
+    bounded = (
+        expect_linear_anywhere,
+        expect_network,
+        expect_delegate,
+        expect_generalized,
+        expect_one_class_sgd,
+        expect_partial_least_squares,
+        expect_ransac,
+        expect_transformed_target,
+        expect_support_vectors,
+    )
     return {name: family if family in bounded else exact_only(family) for name, family in families.items()}
 
 
@@ -153,6 +174,16 @@ FAMILIES: dict[str, Family] = {
         )
         for task in ("Classifier", "Regressor")
     },
+    **LIKELIHOODS,
+    **dict.fromkeys(GENERALIZED, expect_generalized),
+    **dict.fromkeys(PARTIAL_LEAST_SQUARES, expect_partial_least_squares),
+    "sklearn.compose._target.TransformedTargetRegressor": expect_transformed_target,
+    "sklearn.dummy.DummyClassifier": expect_dummy_classifier,
+    "sklearn.dummy.DummyRegressor": expect_dummy_regressor,
+    "sklearn.isotonic.IsotonicRegression": expect_isotonic,
+    "sklearn.linear_model._ransac.RANSACRegressor": expect_ransac,
+    "sklearn.linear_model._stochastic_gradient.SGDOneClassSVM": expect_one_class_sgd,
+    "sklearn.neighbors._nearest_centroid.NearestCentroid": expect_nearest_centroid,
     "sklearn.ensemble._iforest.IsolationForest": expect_isolation_forest,
     "sklearn.ensemble._weight_boosting.AdaBoostClassifier": expect_adaboost,
     "sklearn.ensemble._weight_boosting.AdaBoostRegressor": expect_weighted_median,

@@ -13,7 +13,7 @@ from .encoders import function_of_one_value
 from .reading import flag, integer, items, unreadable
 from .vocabulary import apply, columns, scalar
 
-__all__ = ["UNIONS"]
+__all__ = ["UNIONS", "numpy_name"]
 
 _EXACT_FUNCTIONS = {
     **dict.fromkeys(("abs", "absolute", "fabs"), "Abs"),
@@ -127,7 +127,7 @@ def _function(owner: Record, rows: Expected, width: int, derive: Derivation) -> 
     function = owner.get("func")
     if function is None:
         return rows, width
-    name = _numpy_name(function) or ""
+    name = numpy_name(function) or ""
     operator = _EXACT_FUNCTIONS.get(name)
     if operator is None:
         return function_of_one_value(name, rows), width
@@ -136,7 +136,8 @@ def _function(owner: Record, rows: Expected, width: int, derive: Derivation) -> 
     return (apply("Mul", rows, rows) if operator == "Square" else apply(operator, rows)), width
 
 
-def _numpy_name(value: Value) -> str | None:
+def numpy_name(value: Value) -> str | None:
+    """The name of a function of numpy, however its release wrote it; None for anything else."""
     if isinstance(value, GlobalRef):
         module, name = value.module, value.name
     elif isinstance(value, Record) and value.name == "_ufunc_reconstruct" and len(value.args) == 2:
