@@ -33,7 +33,7 @@ from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from depickle.errors import ParityError
+from depickle.errors import ParityError, UnsupportedModelError
 from depickle.parity.expected import expect_model
 from depickle.pickles import open_package, vet
 
@@ -315,6 +315,9 @@ def test_an_older_lightgbm_that_was_fitted_before_has_no_derivation(
         lambda self, *args, **options: without(write(self, *args, **options), ("gpu_device_id_list",)),
     )
     assert _expected(live) is None
+    with pytest.raises(UnsupportedModelError) as caught:
+        subject_of(around, live, X)
+    assert caught.value.code == "DP613"
 
 
 def test_labels_of_a_user_reach_a_final_estimator_as_numbers_or_not_at_all() -> None:

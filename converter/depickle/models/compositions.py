@@ -201,7 +201,9 @@ def read_stacking(record: Record, context: Context) -> ReadPredictor:
     Raises:
         UnsupportedModelError: DP603 where a final estimator would decide on inexact answers without a certificate.
     """
-    parts = read_members(record, context.beside(), record.get("estimators_"), "estimators_")
+    prefit = plain(record.get("cv")) == "prefit"
+    beside = replace(context.beside(), fitted_before=context.fitted_before or prefit)
+    parts = read_members(record, beside, record.get("estimators_"), "estimators_")
     classifier = record.name == "StackingClassifier"
     methods = [plain(item) for item in members(record, "stack_method_", record.get("stack_method_"))]
     known = {"predict_proba": "probabilities", "decision_function": "scores", "predict": "scores"}
