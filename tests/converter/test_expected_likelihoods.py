@@ -21,10 +21,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import BernoulliNB, CategoricalNB, ComplementNB, GaussianNB, MultinomialNB
 from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import Binarizer, KBinsDiscretizer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from depickle.errors import ParityError
+from depickle.errors import ParityError, UnsupportedModelError
 from depickle.parity.expected import ExpectedModel, expect_model
 from depickle.pickles import open_package, vet
 
@@ -147,6 +147,43 @@ def test_compositions_of_them_are_walked(live: Any, labels: str) -> None:
 def test_nothing_is_decided_on_columns_that_are_not_exact(case: str) -> None:
     X, y = make_data((0, 1), rows=220)
     assert _expected(make_pipeline(StandardScaler(), PCA(3), VARIANTS[case]()).fit(X, y)) is None
+
+
+@pytest.mark.parametrize("case", ["bernoulli", "binarizer", "bins"])
+def test_no_threshold_cuts_columns_that_are_not_exact(case: str) -> None:
+    """A batch and a single row may lie on different sides of it; once such rows were certified."""
+    cut = {"binarizer": Binarizer(), "bins": KBinsDiscretizer(3, encode="ordinal", strategy="uniform")}.get(
+        case
+    )
+    live = BernoulliNB() if cut is None else make_pipeline(cut, LogisticRegression())
+    X, y = make_data((0, 1), rows=220)
+    fitted = make_pipeline(StandardScaler(), PCA(3), live).fit(X, y)
+    with pytest.raises(UnsupportedModelError) as refusal:
+        subject_of(case, fitted, X)
+    assert refusal.value.code == "DP603"
+
+
+@pytest.mark.parametrize(("case", "name"), [("quadratic", "priors_"), ("centroid, priors", "class_prior_")])
+def test_priors_in_float32_are_refused(case: str, name: str) -> None:
+    """Their logarithms are taken in float32 by the original: further off than the certificate allows."""
+    live, rows = _fitted(case)
+    setattr(live, name, getattr(live, name).astype(np.float32))
+    with pytest.raises(UnsupportedModelError) as refusal:
+        subject_of(case, live, rows)
+    assert refusal.value.code == "DP603"
+
+
+def test_no_row_of_a_discriminant_becomes_infinity_less_infinity() -> None:
+    """The minimum and maximum of onnxruntime pass over NaN, and so would the certificate."""
+    live, rows = _fitted("quadratic", ("BUY", "SELL", "WAIT"))
+    one = subject_of("reach", live, rows)
+    limit = float.fromhex(one.emitted.input.max_abs or "inf")
+    signs = np.array(np.meshgrid(*[[-1.0, 1.0]] * rows.shape[1])).reshape(rows.shape[1], -1).T
+    found = answers(one.emitted.onnx, signs * limit)
+    assert not (found["margin"] > found["bound"]).any()
+    for mean, rotation, scaling in zip(live.means_, live.rotations_, live.scalings_, strict=True):
+        steep = np.abs(rotation / np.sqrt(scaling)).sum(axis=0).max()
+        assert (limit + np.abs(mean).max()) * steep < 2.0**1001
 
 
 # Attributes that a file may hold --------------------------------------------------------------------------------

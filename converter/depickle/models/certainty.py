@@ -10,7 +10,7 @@ import numpy as np
 
 from ..pickles.graph import Record
 from .attributes import unsupported
-from .dense_types import Affine, Binarize, Categories, Digitize, Function, Network, Normalize, Power
+from .dense_types import Affine, Categories, Digitize, Function, Network, Normalize, Power
 from .stored_types import SupportVectors
 from .types import (
     Apply,
@@ -93,14 +93,14 @@ def _checked(record: Record, step: Transform, inexact: Doubt) -> Doubt:
             pass
         case Affine() | Subtract() | Divide() | Multiply() | Shift() | Clip() | Select():
             pass
-        case Binarize() | Digitize() | Apply(function="Abs" | "Neg"):
+        case Apply(function="Abs" | "Neg"):
             pass
         case _ if is_doubtful(inexact):
             raise unsupported(
                 record,
                 "A step would work on values that are not exact, and no bound covers it",
                 found=type(step).__name__,
-                expected="scalers, selectors, bins and projections there",
+                expected="scalers, selectors and projections there",
             )
     return doubt_after((step,), inexact)
 
@@ -113,8 +113,6 @@ def doubt_after(steps: Sequence[Transform], doubt: Doubt = False) -> Doubt:
                 doubt = True
             case Function() | Normalize():
                 doubt = not step.exact or is_doubtful(doubt)
-            case Binarize() | Digitize():  # decided, and certified by a flag of the row
-                doubt = False
             case Branches(branches=branches):
                 doubt = _joined(
                     (doubt_after(inner, touched(doubt, columns)), columns_after(inner, len(columns)))

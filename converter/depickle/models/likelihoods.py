@@ -8,6 +8,8 @@ is allowed `STEPS` of itself, sixteen times what libraries were measured to diff
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -200,7 +202,7 @@ def read_quadratic_discriminant(record: Record, context: Context) -> ReadPredict
     """
     n_features, count = integer(record, "n_features_in_", low=1), len(_classes(record))
     means = _doubles(record, "means_", (count, n_features))
-    priors = _logarithms(record, "priors_", float_array(record, "priors_", shape=(count,)))
+    priors = _logarithms(record, "priors_", _doubles(record, "priors_", (count,)))
     rotations = _matrices(record, "rotations_", 2)
     scalings = _matrices(record, "scalings_", 1)
     if len(rotations) != count or len(scalings) != count:
@@ -214,7 +216,17 @@ def read_quadratic_discriminant(record: Record, context: Context) -> ReadPredict
         offset.append(prior - 0.5 * math.fsum(logs))
         off.append(STEPS * (abs(prior) + math.fsum(np.abs(logs))))
     scores = Rotated(means, tuple(projections), np.array(offset), np.array(off))
-    return _found(record, n_features, scores, compared=True)
+    found = _found(record, n_features, scores, compared=True)
+    return replace(found, max_abs=_finite_reach(record, means, projections))
+
+
+def _finite_reach(record: Record, means: FloatArray, projections: Sequence[FloatArray]) -> float:
+    """How large a row may be for its projections to be finite in any order: none may be infinity less infinity."""
+    steepest = max(float(np.abs(matrix).sum(axis=0).max()) for matrix in projections)
+    limit = MAX_MAGNITUDE / max(steepest, 1.0) / 2.0 - float(np.abs(means).max())
+    if not limit > 0.0:
+        raise unsupported(record, "A projection that overflows", found=f"{steepest:g}")
+    return limit
 
 
 def _matrices(record: Record, name: str, dimensions: int) -> list[FloatArray]:
@@ -248,7 +260,7 @@ def read_nearest_centroid(record: Record, context: Context) -> ReadPredictor:
     nothing = np.zeros(count)
     manhattan = metric == "manhattan"
     if version >= _PRIORS_SINCE:
-        priors = float_array(record, "class_prior_", shape=(count,))
+        priors = _doubles(record, "class_prior_", (count,))
         if not bool(np.isclose(priors, 1 / count).all()):
             if manhattan:
                 raise unsupported(record, "Unequal priors with manhattan distances", found="priors")

@@ -2,7 +2,8 @@
 """Naive Bayes and quadratic discriminants: joint log likelihoods, each with how far the original's may be from it.
 
 What the originals compute anew at every predict (logarithms, roots) is taken here from the fitted numbers; a constant
-is allowed `STEPS` of each number that it is made of, on both sides together. Sums may be made in any order.
+is allowed `STEPS` of each number that it is made of, on both sides together, which covers the pairwise sums of numpy
+too. Sums over the columns of a row may be made in any order.
 """
 
 from __future__ import annotations
