@@ -34,7 +34,8 @@ _TIED = "Weights of equal answers are added in an order that nobody defines; a b
 
 __all__ = ["read_adaboost", "read_adaboost_regressor"]
 
-_VOTES_AGAINST_SINCE = (1, 3)  # before, a member did not vote against the other classes (scikit-learn 1.3.1)
+_VOTES_AGAINST = {"1.3.0": False, "1.3.1": True, "1.3.2": True}
+"""Whether a member votes against the classes that it did not choose; earlier releases do not, later ones do."""
 _SAMME_ALONE_SINCE = (1, 6)  # from here on `algorithm` is not looked at
 _LEAST, _MOST = 2.0**-900, 2.0**900  # weights between them add up without overflow, and round relatively
 
@@ -44,7 +45,7 @@ def read_adaboost(record: Record, context: Context) -> ReadPredictor:
 
     Raises:
         UnsupportedModelError: DP602 for weights that are none; DP603 for SAMME.R over members that are not single
-            trees, for SAMME of 1.3, and for members that do not know every class.
+            trees, for SAMME of an unknown release of 1.3, and for members that do not know every class.
     """
     version = context.version(record)
     classes = class_labels(record, "classes_", record.get("classes_"))
@@ -57,8 +58,7 @@ def read_adaboost(record: Record, context: Context) -> ReadPredictor:
         raise wrong(
             record, "estimator_weights_", record.get("estimator_weights_"), "weights of two classes or more"
         )
-    if version == (1, 3) and not real:
-        raise unsupported(record, "Releases of 1.3 count SAMME votes in two ways", found="SAMME of 1.3")
+    against = not real and _votes_against(record, context)
     for part in parts:
         if part.classes != classes:
             raise unsupported(record, "A member that does not know every class", found=part.family)
@@ -75,7 +75,7 @@ def read_adaboost(record: Record, context: Context) -> ReadPredictor:
     root: TreeVotes | Votes
     if trees is None:
         exact = all(part.ceiling == "proven" for part in parts)
-        votes = [(float(weight), _against(float(weight), count, version)) for weight in weights[: len(parts)]]
+        votes = [(float(weight), _against(float(weight), count, against)) for weight in weights[: len(parts)]]
         places = tuple(range(count))
         within = tuple(Member(part.root, None, places) for part in parts)
         root = Votes(within, tuple(votes), divisor, count, rule)
@@ -84,7 +84,7 @@ def read_adaboost(record: Record, context: Context) -> ReadPredictor:
             # Of T members and K classes: (K - 1)(K + T)2^-42, above what logarithms and their sums err by.
             rule = replace(rule, exact=False, band=DOUBLE_BAND * 64 * (len(parts) + count) * (count - 1))
         voting = [
-            revalued(tree, _tree_votes(tree, float(weight), count, version, real=real))
+            revalued(tree, _tree_votes(tree, float(weight), count, real=real, against=against))
             for tree, weight in zip(trees, weights, strict=False)
         ]
         root = TreeVotes(Forest(tuple(voting), count, divisor, None), rule)
@@ -102,19 +102,32 @@ def _single_trees(parts: Sequence[ReadPredictor]) -> list[Tree] | None:
     return trees
 
 
-def _tree_votes(tree: Tree, weight: float, count: int, version: tuple[int, int], *, real: bool) -> FloatArray:
+def _tree_votes(tree: Tree, weight: float, count: int, *, real: bool, against: bool) -> FloatArray:
     """What each node adds per class, with the operations of `decision_function`."""
     if real:
         proba = np.clip(tree.value, np.finfo(np.float64).eps, None)
         log = np.log(proba)
         return np.asarray((count - 1) * (log - (1.0 / count) * log.sum(axis=1)[:, np.newaxis]))
     chosen = np.argmax(tree.value, axis=1)[:, np.newaxis] == np.arange(count)
-    return np.asarray(np.where(chosen, weight, _against(weight, count, version)), dtype=np.float64)
+    return np.asarray(np.where(chosen, weight, _against(weight, count, against)), dtype=np.float64)
 
 
-def _against(weight: float, count: int, version: tuple[int, int]) -> float:
+def _votes_against(record: Record, context: Context) -> bool:
+    version = context.version(record)
+    if version != (1, 3):
+        return version > (1, 3)
+    own = record.get("_sklearn_version")
+    release = own if isinstance(own, str) else context.writer.get("scikit-learn")
+    if release not in _VOTES_AGAINST:
+        raise unsupported(
+            record, "Releases of 1.3 count SAMME votes in two ways", found=f"SAMME of {release}"[:80]
+        )
+    return _VOTES_AGAINST[release]
+
+
+def _against(weight: float, count: int, against: bool) -> float:
     """What a member adds to each class but its own."""
-    return 0.0 if version < _VOTES_AGAINST_SINCE else -1 / (count - 1) * weight
+    return -1 / (count - 1) * weight if against else 0.0
 
 
 def _weights(record: Record, members: int) -> FloatArray:

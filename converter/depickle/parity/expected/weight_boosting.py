@@ -42,8 +42,8 @@ _TREES = {
     for kind in ("Decision", "Extra")
     for task in ("Classifier", "Regressor")
 }
-_VOTES_AGAINST_SINCE = (1, 3)
-"""From here on a SAMME member votes against the classes that it did not choose."""
+_VOTES_CHANGED_IN = (1, 3)
+"""From its second release on a SAMME member votes against the classes that it did not choose."""
 _SAMME_ALONE_SINCE = (1, 6)
 """From here on the attribute `algorithm` has no effect."""
 _LEAST_WEIGHT, _MOST_WEIGHT = 2.0**-900, 2.0**900
@@ -59,8 +59,7 @@ def expect_adaboost(owner: Record, rows: Expected, derive: Derivation) -> Answer
     weights = np.asarray(array(owner, "estimator_weights_"), dtype=np.float64)
     since = derive.version(owner)
     real = since < _SAMME_ALONE_SINCE and plain(owner.get("algorithm")) == "SAMME.R"
-    if since == (1, 3) and not real:
-        raise NotDerivedError("SAMME of 1.3, whose releases count votes in two ways")
+    against = not real and _votes_against(owner, derive)
     if weights.ndim != 1 or not 0 < len(members) <= len(weights) or width < 2:
         raise unreadable(owner, "estimator_weights_", "a weight for each member")
     if not all(member.cls in _TREES for member in members):
@@ -72,7 +71,7 @@ def expect_adaboost(owner: Record, rows: Expected, derive: Derivation) -> Answer
     tables = [
         _logarithms(leaf_rows(member, width), since)
         if real
-        else _tree_votes(leaf_rows(member, width), _vote(weight, width, since))
+        else _tree_votes(leaf_rows(member, width), _vote(weight, width, against))
         for member, weight in zip(members, weights.tolist(), strict=False)
     ]
     found = _decided(known, forest_rows(members, tables, rows), weights)
@@ -102,7 +101,7 @@ def _votes_of_any(owner: Record, members: Sequence[Record], rows: Expected, deri
         answer = derive.beside().answer(member, rows)
         if answer.labels != known or answer.index is None:
             raise NotDerivedError("members of other classes than the ensemble's")
-        own, other = _vote(weight, len(known), derive.version(owner))
+        own, other = _vote(weight, len(known), _votes_against(owner, derive))
         hit = apply("Equal", apply("Unsqueeze", answer.index, axis), classes)
         votes.append(apply("Where", hit, scalar(own), scalar(other)))
         if answer.margin is not None:
@@ -143,9 +142,20 @@ def _decided(known: Labels, votes: Expected, weights: FloatArray) -> Answer:
     )
 
 
-def _vote(weight: float, width: int, since: tuple[int, int]) -> tuple[float, float]:
+def _votes_against(owner: Record, derive: Derivation) -> bool:
+    since = derive.version(owner)
+    if since != _VOTES_CHANGED_IN:
+        return since > _VOTES_CHANGED_IN
+    own = plain(owner.get("_sklearn_version"))
+    last = (own if isinstance(own, str) else derive.writer.get("scikit-learn", "")).removeprefix("1.3.")
+    if last not in ("0", "1", "2"):
+        raise NotDerivedError("SAMME of 1.3, of a release that counts votes nobody knows how")
+    return last != "0"
+
+
+def _vote(weight: float, width: int, against: bool) -> tuple[float, float]:
     """What a member gives the class that it chose, and every other class."""
-    return weight, -1 / (width - 1) * weight if since >= _VOTES_AGAINST_SINCE else 0.0
+    return weight, -1 / (width - 1) * weight if against else 0.0
 
 
 def _tree_votes(rows: FloatArray, vote: tuple[float, float]) -> FloatArray:
