@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lightgbm import LGBMClassifier
 from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.ensemble import (
     ExtraTreesRegressor,
@@ -161,6 +162,26 @@ def test_a_linear_model_behind_a_polynomial_is_certified() -> None:
     outcome = compare(convert(live), X)
     assert outcome.flips == 0
     assert outcome.certified > 0.99
+
+
+@pytest.mark.parametrize("front", ["column by column", "in one", "nested"])
+def test_no_transformer_hands_infinity_to_one_that_refuses_it(front: str) -> None:
+    X, y = make_data((0, 1))
+    scalers = {
+        "column by column": make_column_transformer((StandardScaler(), list(range(6)))),
+        "in one": make_pipeline(StandardScaler()),
+        "nested": make_pipeline(StandardScaler(), StandardScaler(with_std=False)),
+    }
+    light = LGBMClassifier(n_estimators=3, num_leaves=4, n_jobs=1, verbose=-1)
+    live = make_pipeline(scalers[front], StandardScaler(), light).fit(X, y)
+    limit = read(live).facts.max_abs
+    assert limit is not None
+    rows = np.full((1, 6), limit)
+    assert (live.predict(rows) == convert(live).answers(rows)["label"]).all()
+    with pytest.raises(ValueError, match="infinity"), np.errstate(over="ignore"):
+        live.predict(np.full((1, 6), np.finfo(np.float64).max))
+    # LightGBM itself takes what one scaler makes infinite
+    assert read(make_pipeline(StandardScaler(), light).fit(X, y)).facts.max_abs is None
 
 
 def test_functions_that_may_leave_the_float32_range_are_refused_in_front_of_trees_that_round_to_it() -> None:

@@ -185,13 +185,14 @@ def _chained(
         allow_nan = step.allow_nan and (step.removes_nan or allow_nan)
     steps = tuple(step for part in transforms for step in part.steps)
     found = _conditioned(record, transforms, steps, found)
+    bounds = (_bound(record, steps, found.max_abs), _room(record, steps, len(transforms[-1].steps)))
     return replace(
         found,
         n_features=columns,
         root=Chain(steps, found.root),
         allow_nan=allow_nan,
         allow_infinite=False,  # every transformer of scikit-learn here refuses infinity
-        max_abs=_bound(record, steps, found.max_abs),
+        max_abs=min((bound for bound in bounds if bound is not None), default=None),
         family=f"Pipeline({', '.join([*(part.family for part in transforms), found.family])})",
     )
 
@@ -247,6 +248,34 @@ def _conditioned(
             reason="The original raises on values that it never saw or has no result for: rows not certified",
         )
     return found
+
+
+_SCALING = (Subtract, Shift, Divide, Multiply)
+_FLOAT64_MAX = float(np.finfo(np.float64).max)
+
+
+def _room(record: Record, steps: Sequence[Transform], last: int) -> float | None:
+    """A bound on |x| under which no transformer hands infinity to the next, which refuses it; None without such.
+
+    The predictor behind them need not refuse it: LightGBM and HistGradientBoosting compare infinity as they find it.
+    The last transformer gives the `last` of the steps; pipelines inside are one transformer here, so steps that do
+    not scale, and scaling by more than the two operations of one scaler, count as one more that looks.
+    """
+    trailing = 0
+    while trailing < min(len(steps), last, 2) and isinstance(steps[-1 - trailing], _SCALING):
+        trailing += 1
+    looked_at = steps[: len(steps) - trailing]
+    return _bound(record, looked_at, _FLOAT64_MAX) if _overflows(looked_at) else None
+
+
+def _overflows(steps: Sequence[Transform]) -> bool:
+    """Whether finite rows may leave `steps` infinite."""
+    return any(
+        isinstance(step, (*_SCALING, Products, Affine))
+        or (isinstance(step, Apply) and step.function == "Square")
+        or (isinstance(step, Branches) and any(_overflows(inner) for _, inner in step.branches))
+        for step in steps
+    )
 
 
 _LARGEST_LOGARITHM = 1100.0
@@ -348,7 +377,7 @@ def _bound(record: Record, steps: Sequence[Transform], limit: float | None) -> f
     bound = float(np.min(per_column))
     if math.isnan(bound) or bound <= 0:
         raise unsupported(record, "The scaler leaves no room below the float32 range", found=repr(bound))
-    return min(bound, float(np.finfo(np.float64).max))
+    return min(bound, _FLOAT64_MAX)
 
 
 def _feature_names(record: Record, columns: int) -> tuple[str, ...] | None:
