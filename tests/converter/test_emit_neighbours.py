@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import scipy.sparse
+import sklearn.base
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import PCA
 from sklearn.ensemble import BaggingRegressor, VotingClassifier
@@ -207,6 +208,22 @@ def test_what_has_no_bound_is_refused(case: str) -> None:
     with pytest.raises(UnsupportedModelError) as refusal:
         read(fit())
     assert refusal.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("release", "refused"), [("1.2.2", False), ("1.3.0", True), ("1.8.0", True), ("1.9.0", False)]
+)
+def test_text_labels_of_releases_that_take_them_for_numbers_are_refused(
+    release: str, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = _fit(KNeighborsClassifier(5, p=1, algorithm="brute"), X2, np.array(["no", "yes"])[Y2.astype(int)])
+    monkeypatch.setattr(sklearn.base, "__version__", release)
+    if refused:
+        with pytest.raises(UnsupportedModelError) as refusal:
+            read(live)
+        assert refusal.value.code == "DP603"
+    else:
+        assert read(live).classes == ("no", "yes")
 
 
 @pytest.mark.parametrize("limit", ["MAX_ROWS", "MAX_VALUES", "MAX_NEIGHBOURS", "MAX_COLUMNS"])

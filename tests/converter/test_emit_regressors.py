@@ -198,6 +198,7 @@ REFUSALS: dict[str, Callable[[], Any]] = {
     "a curve that is not clipped": lambda: IsotonicRegression().fit([[1.0], [2.0]], [1.0, 2.0]),
     "a curve of one point": lambda: IsotonicRegression(out_of_bounds="clip").fit([[1.0], [1.0]], [1.0, 2.0]),
     "draws by chance": lambda: DummyClassifier(strategy="stratified").fit([[0.0], [1.0]], [0, 1]),
+    "no width": lambda: _of_unknown_width(),
     "uniform chance": lambda: DummyClassifier(strategy="uniform").fit([[0.0], [1.0]], [0, 1]),
     "functions that are not known": lambda: TransformedTargetRegressor(
         Ridge(), func=np.exp, inverse_func=np.log, check_inverse=False
@@ -209,6 +210,12 @@ REFUSALS: dict[str, Callable[[], Any]] = {
         PoissonRegressor(), func=np.sqrt, inverse_func=np.square
     ).fit(_data()[0], np.exp(_data()[1] / 3.0)),
 }
+
+
+def _of_unknown_width() -> Any:
+    live = DummyRegressor().fit(*_data())
+    del live.n_features_in_  # as before scikit-learn 1.5
+    return live
 
 
 @pytest.mark.parametrize("case", REFUSALS)

@@ -43,6 +43,10 @@ _METRICS: dict[str, Metric] = {"euclidean": "euclidean", "manhattan": "manhattan
 _POWERS: dict[float, Metric] = {1.0: "manhattan", 2.0: "euclidean", math.inf: "chebyshev"}
 
 
+_NUMBERED_SINCE, _NUMBERED_UNTIL = (1, 3), (1, 9)
+"""Releases whose ArgKminClassMode is handed the labels as ``intp`` (metrics/_pairwise_distances_reduction)."""
+
+
 def read_neighbours(record: Record, context: Context) -> ReadPredictor:
     """KNeighborsClassifier and KNeighborsRegressor, whatever their algorithm.
 
@@ -68,6 +72,19 @@ def read_neighbours(record: Record, context: Context) -> ReadPredictor:
     if method not in ("brute", "kd_tree", "ball_tree"):
         raise wrong(record, "_fit_method", method, "brute, kd_tree or ball_tree")
     answers, classes = _answers(record, len(rows))
+    reduced = method == "brute" and metric != "euclidean" and weights == "uniform"
+    if (
+        reduced
+        and classes
+        and isinstance(classes[0], str)
+        and _NUMBERED_SINCE <= context.version(record) < _NUMBERED_UNTIL
+    ):
+        raise unsupported(
+            record,
+            "Releases 1.3 to 1.8 raise on rows in the usual order of memory, since they take labels for numbers",
+            found=f"text labels, algorithm 'brute', {metric}",
+            expected="another algorithm, or whole numbers as labels",
+        )
     root = Neighbours(
         rows,
         answers,

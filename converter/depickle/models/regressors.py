@@ -188,6 +188,13 @@ def read_isotonic_regressor(record: Record, context: Context) -> ReadPredictor:
 
 
 def _constant(record: Record, context: Context, root: Constant) -> ReadPredictor:
+    if context.columns is None and record.get("n_features_in_") is None:
+        raise unsupported(
+            record,
+            "Releases before 1.5 do not store how many columns a dummy saw",
+            found="a dummy with nothing in front of it",
+            expected="a pipeline with another step, which tells",
+        )
     return ReadPredictor(
         task="regressor" if root.index is None else "classifier",
         classes=None if root.index is None else class_labels(record, "classes_", record.get("classes_")),
