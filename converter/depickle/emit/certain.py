@@ -118,9 +118,9 @@ def emit_steps(graph: Graph, rows: Rows, steps: Sequence[Transform]) -> Rows:
                 rows = replace(rows, value=emit_transforms(graph, rows.value, (step,)))
             case _:
                 rows = carried(graph, rows, rows.error, step)
-    return replace(
-        rows, doubt=doubt_after(steps, before.doubt), missing=before.missing and keeps_missing(steps)
-    )
+        # an imputer asks in the middle of the steps
+        rows = replace(rows, missing=rows.missing and keeps_missing((step,)))
+    return replace(rows, doubt=doubt_after(steps, before.doubt))
 
 
 def emit_affine(graph: Graph, rows: Rows, layer: Affine) -> tuple[str, str]:
