@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from typing import get_args
 
+import numpy as np
+
 from ..pickles.graph import Record
-from .attributes import boolean, float_array, integer, text, unsupported, wrong
+from .attributes import array_of, boolean, float_array, integer, text, unsupported, wrong
 from .dense_types import Norm, Normalize, Power
 from .interface import Context, ReadTransform
 from .preprocessing import read_standard_scaler
@@ -35,13 +37,16 @@ def read_power(record: Record, columns: int, context: Context) -> ReadTransform:
     covers both.
 
     Raises:
-        UnsupportedModelError: DP602 where it is not fitted for `columns` columns.
+        UnsupportedModelError: DP602 where it is not fitted for `columns` columns, DP603 where its powers are float32.
     """
     if integer(record, "n_features_in_", low=1) != columns:
         raise wrong(record, "n_features_in_", record.get("n_features_in_"), f"{columns} columns")
     method = text(record, "method")
     if method not in ("yeo-johnson", "box-cox"):
         raise unsupported(record, "A power of this kind is not emitted", found=method)
+    if array_of(record, "lambdas_", record.get("lambdas_")).dtype != np.float64:
+        # 2 - k, the power of negative numbers, is rounded in the type of k by numpy 2, and not by numpy 1
+        raise unsupported(record, "Powers fitted in another precision", found="float32")
     step = Power(float_array(record, "lambdas_", shape=(columns,)), mirrored=method == "yeo-johnson")
     read = ReadTransform((step,), columns, allow_nan=True, family=record.name)
     if not boolean(record, "standardize"):
