@@ -7,12 +7,15 @@ By the source since 1.4: gradient_boosting.py ``_preprocess_X``, _predictor.pyx 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from ...pickles.graph import Array, GlobalRef, Record, TupleNode, Value, plain
 from ..walk import Expected
+from .inexact import Joined, doubtful, error_of
+from .not_derived import NotDerivedError
 from .reading import array, integer, items, record, unreadable
 from .vocabulary import apply, columns, constant, scalar
 
@@ -30,9 +33,17 @@ def encoded_rows(owner: Record, rows: Expected) -> tuple[Expected, int]:
     if len(items(encoder, "categories_")) != len(found) or not found:
         raise unreadable(encoder, "categories_", "a list for each categorical column")
     sets = len(found)
-    if rest:
-        found.append(columns(rows, rest))
-    return (found[0] if len(found) == 1 else apply("Concat", *found, axis=1)), sets
+    if error_of(rows) is not None and any(doubtful(rows, column) for column in chosen):
+        raise NotDerivedError("categories of a column that is not exact")
+    if not rest:
+        return (found[0] if sets == 1 else apply("Concat", *found, axis=1)), sets
+    parts = (*found, columns(rows, rest))
+    joined = Joined("Concat", parts, {"axis": 1}, widths=(*[1] * sets, len(rest)))
+    passed = error_of(parts[-1])
+    if passed is None:
+        return joined, sets
+    nothing = apply("Mul", columns(joined, range(sets)), scalar(0.0))
+    return replace(joined, error=apply("Concat", nothing, passed, axis=1)), sets
 
 
 def encoder_categories(owner: Record) -> list[tuple[int, npt.NDArray[np.float64]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,10 @@ from ...pickles.graph import Array, Record, TupleNode, plain
 from ..walk import Expected
 from .answers import argmax, dot_gamma, lead
 from .derivation import Derivation, NotDerivedError, width_of
-from .forests import forest_rows, tree_table
-from .inexact import CARRIED, LEAST
-from .linear import expect_linear_model
+from .forests import forest_paths, forest_rows, tree_table
+from .inexact import CARRIED, LEAST, Inexact, error_of
+from .linear import LINEAR, expect_linear_model
+from .paths import hold_paths
 from .reading import Labels, flag, integer, items, labels, one_of, record, records, unreadable, vector
 from .spread import ROUNDING, as_bound, scaled, total
 from .vocabulary import (
@@ -173,6 +175,12 @@ def average(
         return Answer(scores=mean, score_error=error)
     if all(member.answer.probability_error == 0.0 for member in members):
         return Answer(labels=known, index=argmax(mean), probabilities=mean)
+    kept = [member.answer.paths for member in members if member.answer.paths is not None]
+    if kept and all(
+        member.answer.paths is not None or member.answer.probability_error == 0.0 for member in members
+    ):
+        exact = Answer(labels=known, index=argmax(mean), probabilities=mean)
+        return hold_paths(exact, reduce(lambda left, right: apply("And", left, right), kept))
     error = scaled(error, 1.0, ROUNDING)
     margin = lead(mean, len(known))
     bound = as_bound(scaled(error, 2.0), margin)
@@ -330,8 +338,16 @@ def _bag_of_trees(
         tables.append(wide)
         renumbered.append(np.array(part, dtype=np.int64))
     total_rows = forest_rows(members, tables, rows, renumbered)
+    kept = forest_paths(members, tables, rows, renumbered)
     mean = apply("Div", total_rows, scalar(len(members)))
-    return Answer(labels=known, index=argmax(mean), probabilities=mean)
+    return hold_paths(Answer(labels=known, index=argmax(mean), probabilities=mean), kept)
+
+
+def _beside(value: Expected, error: Spread) -> Expected:
+    """The error of a member, for each of its columns."""
+    return apply(
+        "Add", apply("Mul", value, scalar(0.0)), error if isinstance(error, Expected) else scalar(error)
+    )
 
 
 def expect_stacking(owner: Record, rows: Expected, derive: Derivation) -> Answer:
@@ -369,10 +385,20 @@ def expect_stacking(owner: Record, rows: Expected, derive: Derivation) -> Answer
         raise NotDerivedError("arithmetic on columns of float32")
     joined = parts[0] if len(parts) == 1 else apply("Concat", *parts, axis=1)
     error = total(errors)
-    if isinstance(error, Expected) or error != 0.0:
+    given = error_of(rows)
+    known_exactly = not isinstance(error, Expected) and error == 0.0
+    if given is None and known_exactly:
+        answer = derive.answer(final, joined)
+    elif given is None and final.cls in LINEAR:
         answer = expect_linear_model(final, joined, derive, error)
     else:
-        answer = derive.answer(final, joined)
+        off = [_beside(value, spread) for value, spread in zip(parts[: len(errors)], errors, strict=True)]
+        if len(parts) > len(errors):
+            off.append(apply("Mul", rows, scalar(0.0)) if given is None else given)
+        whole = off[0] if len(off) == 1 else apply("Concat", *off, axis=1)
+        answer = derive.answer(
+            final, Inexact(joined.operator, joined.inputs, joined.attributes, error=whole, mixes=True)
+        )
     if known is not None and answer.labels != tuple(range(len(known))):
         raise unreadable(owner, "final_estimator_", "a classifier of the encoded classes")
     return replace(answer, labels=known)

@@ -13,6 +13,7 @@ from .answers import lead, threshold_rule
 from .compositions import Member, average, places_among, response
 from .derivation import Derivation, NotDerivedError
 from .isotonic import interpolated, isotonic_error
+from .paths import hold_paths
 from .reading import Labels, labels, number, one_of, record, records, text, unreadable
 from .spread import EXP_SPREAD, ROUNDING, UNKNOWN, as_bound, scaled, total
 from .temperature import tempered
@@ -131,6 +132,9 @@ def expect_threshold(owner: Record, rows: Expected, derive: Derivation) -> Answe
     index = apply("Gather", constant([1 - positive, positive], np.int64), reached, axis=0)
     if not isinstance(error, Expected) and error == 0.0:
         return replace(answer, index=index, margin=None, bound=None)
+    if answer.paths is not None:  # bit-equal, ties with the threshold included
+        exact = replace(answer, index=index, margin=None, bound=None, score_error=0.0, probability_error=0.0)
+        return hold_paths(exact, answer.paths)
     margin = apply("Abs", apply("Sub", value, scalar(cut)))
     return replace(answer, index=index, margin=margin, bound=as_bound(scaled(error, 1.0, ROUNDING), margin))
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from ...pickles.graph import Array, Record
+from ...pickles.graph import Array, Record, plain
 from ..walk import Expected
 from .answers import argmax, dot_gamma, lead, logistic, soft_max, threshold_rule, two_classes
 from .derivation import Derivation, NotDerivedError, Transformer
@@ -51,7 +51,7 @@ def _layer(rows: Expected, weights: FloatArray, offset: FloatArray, size: FloatA
         passed = apply("Mul", apply("MatMul", carried, absolute), scalar(CARRIED))
         error = apply("Add", error, passed)
     value = (apply("MatMul", rows, constant(weights)), constant(offset))
-    return Inexact("Add", value, error=apply("Add", error, scalar(LEAST)))
+    return Inexact("Add", value, error=apply("Add", error, scalar(LEAST)), mixes=True)
 
 
 def _sums(row: FloatArray, weights: FloatArray) -> FloatArray:
@@ -81,6 +81,21 @@ def _pca(owner: Record, rows: Expected, width: int, derive: Derivation) -> tuple
     return found, weights.shape[1]
 
 
+def _fast_ica(owner: Record, rows: Expected, width: int, derive: Derivation) -> tuple[Expected, int]:
+    """``FastICA.transform``: 1.2 asks the attribute that its fit left, later releases the parameter."""
+    name = "_whiten" if derive.version(owner) < (1, 3) else "whiten"
+    choice = plain(owner.get(name))
+    if not isinstance(choice, bool) and choice not in ("unit-variance", "arbitrary-variance"):
+        raise unreadable(owner, name, "a way of whitening, or False")
+    weights = _components(owner, width)
+    if not choice:
+        nothing = np.zeros(weights.shape[1])
+        return _layer(rows, weights, nothing, nothing), weights.shape[1]
+    mean = vector(owner, "mean_", width)
+    offset, size = -_sums(mean, weights), _sums(np.abs(mean), np.abs(weights))
+    return _layer(rows, weights, offset, size), weights.shape[1]
+
+
 def _truncated_svd(owner: Record, rows: Expected, width: int, derive: Derivation) -> tuple[Expected, int]:
     weights = _components(owner, width)
     nothing = np.zeros(weights.shape[1])
@@ -91,6 +106,9 @@ PROJECTIONS: dict[str, Transformer] = {
     "sklearn.decomposition._pca.PCA": _pca,
     "sklearn.decomposition._incremental_pca.IncrementalPCA": _pca,
     "sklearn.decomposition._truncated_svd.TruncatedSVD": _truncated_svd,
+    "sklearn.neighbors._nca.NeighborhoodComponentsAnalysis": _truncated_svd,
+    "sklearn.random_projection.GaussianRandomProjection": _truncated_svd,
+    "sklearn.decomposition._fastica.FastICA": _fast_ica,
 }
 
 

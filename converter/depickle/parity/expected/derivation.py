@@ -15,7 +15,15 @@ from .reading import Writer, flag, integer, items, record, records, text, unread
 from .vocabulary import Answer
 from .xgboost import xgboost_columns
 
-__all__ = ["Derivation", "Family", "NotDerivedError", "Transformer", "steps", "width_of"]
+__all__ = [
+    "Derivation",
+    "Family",
+    "NotDerivedError",
+    "Transformer",
+    "holds_trees",
+    "steps",
+    "width_of",
+]
 
 MAX_NESTING = 24
 """Compositions within compositions; the typed model allows fewer."""
@@ -33,6 +41,7 @@ class Derivation:
         shared: whether others read the same rows, so that no step may overwrite them.
         sparse_readers: predictors that compute with a sparse matrix as with the same numbers in full.
         elsewhere: whether an earlier release than that of the composition may have fitted the estimator.
+        compared: whether trees follow the transformers of the pipeline.
     """
 
     writer: Writer
@@ -42,6 +51,7 @@ class Derivation:
     shared: bool = False
     sparse_readers: frozenset[str] = frozenset()
     elsewhere: bool = False
+    compared: bool = False
 
     def version(self, owner: Record) -> tuple[int, int]:
         """(major, minor) of the scikit-learn that wrote `owner`."""
@@ -70,7 +80,8 @@ class Derivation:
             if not before:
                 return inner.answer(last, rows)
             outside = conditions(rows)  # those are for the composition around to hold back
-            rows, _ = inner.transformed(before, rows, width_of(before[0]))
+            front = replace(inner, compared=holds_trees(last))
+            rows, _ = front.transformed(before, rows, width_of(before[0]))
             if _gives_sparse(before[-1]) and _searched(last).cls not in self.sparse_readers:
                 raise NotDerivedError("a predictor of sparse columns")
             own = [flag for flag in conditions(rows) if flag not in outside]
@@ -94,6 +105,45 @@ class Derivation:
                 raise NotDerivedError("a step that overwrites the rows of others")
             rows, width = transformer(step, rows, width, self)
         return rows, width
+
+
+_TREES = (
+    "sklearn.tree.",
+    *(
+        f"sklearn.ensemble._{name}."
+        for name in ("forest", "gb", "hist_gradient_boosting", "iforest", "weight_boosting")
+    ),
+    "lightgbm.",
+    "xgboost.",
+)
+_PARTS = (
+    "best_estimator_",
+    "estimators_",
+    "calibrated_classifiers_",
+    "estimator_",
+    "estimator",
+    "base_estimator",
+)
+"""Where compositions keep what they fitted; the last two are templates where an earlier one is there."""
+
+
+def holds_trees(predictor: Record, depth: int = 0) -> bool:
+    """Whether trees are among what `predictor` asks, at any depth."""
+    if depth > MAX_NESTING:
+        raise NotDerivedError(predictor.cls)
+    if predictor.cls.startswith(_TREES):
+        return True
+    parts: list[Record] = []
+    if predictor.cls == "sklearn.pipeline.Pipeline":
+        parts = steps(predictor)[-1:]
+    else:
+        name = next((name for name in _PARTS if predictor.get(name) is not None), None)
+        if name is not None:
+            value = predictor.get(name)
+            parts = [value] if isinstance(value, Record) else records(predictor, name)
+        final = predictor.get("final_estimator_")
+        parts += [final] if isinstance(final, Record) else []
+    return any(holds_trees(part, depth + 1) for part in parts)
 
 
 Family = Callable[[Record, Expected, Derivation], Answer]

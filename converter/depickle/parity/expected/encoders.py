@@ -16,7 +16,7 @@ from .inexact import LEAST, Conditional, error_of
 from .reading import items, number, text, unreadable
 from .vocabulary import apply, as_double, columns, constant, scalar
 
-__all__ = ["ENCODERS", "function_of_one_value", "require_doubles"]
+__all__ = ["ENCODERS", "STEPS", "exactly", "function_of_one_value", "require_doubles"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -24,8 +24,12 @@ STEPS = 2.0**-46
 """exp, log and tanh err by less than 2^-50 of their size, or of 1 where they pass 0, on each side."""
 
 
-def _exactly(rows: Expected) -> Expected:
-    """Comparisons decide nothing on columns that are not bit-equal."""
+def exactly(rows: Expected) -> Expected:
+    """`rows`, where they are bit-equal to the original's.
+
+    Raises:
+        NotDerivedError: comparisons, powers and products decide nothing on other columns.
+    """
     if error_of(rows) is not None:
         raise NotDerivedError("a decision on values that are not exact")
     return rows
@@ -83,7 +87,7 @@ def _one_hot(owner: Record, rows: Expected, width: int, derive: Derivation) -> t
     _ungrouped(owner)
     require_doubles(owner)
     tables = _tables(owner, "categories_", width)
-    found = _hits(_exactly(rows), tables)
+    found = _hits(exactly(rows), tables)
     strict = text(owner, "handle_unknown") == "error"
     flags = _complete(found, width) if strict else None
     gone = _dropped(owner, tables)
@@ -119,7 +123,7 @@ def _ordinal(owner: Record, rows: Expected, width: int, derive: Derivation) -> t
     _ungrouped(owner)
     tables = _tables(owner, "categories_", width)
     require_doubles(owner)
-    rows = _exactly(rows)
+    rows = exactly(rows)
     hits = _hits(rows, tables)
     missing = _code(owner, "encoded_missing_value", math.nan)
     codes = np.zeros((sum(map(len, tables)), width))
@@ -160,7 +164,7 @@ def _bins(owner: Record, rows: Expected, width: int, derive: Derivation) -> tupl
         require_doubles(owner)
     tables = [edges[1:-1] for edges in _tables(owner, "bin_edges_", width)]
     reached = apply(
-        "GreaterOrEqual", columns(_exactly(rows), _places(tables)), constant(np.concatenate(tables))
+        "GreaterOrEqual", columns(exactly(rows), _places(tables)), constant(np.concatenate(tables))
     )
     member = np.array([[float(place == other) for other in range(width)] for place in _places(tables)])
     codes = apply("MatMul", as_double(reached), constant(member))
@@ -172,16 +176,21 @@ def _bins(owner: Record, rows: Expected, width: int, derive: Derivation) -> tupl
 
 
 def _binarizer(owner: Record, rows: Expected, width: int, derive: Derivation) -> tuple[Expected, int]:
-    return as_double(apply("Greater", _exactly(rows), scalar(number(owner, "threshold")))), width
+    return as_double(apply("Greater", exactly(rows), scalar(number(owner, "threshold")))), width
 
 
-def function_of_one_value(name: str, rows: Expected) -> Expected:
+def function_of_one_value(name: str, rows: Expected, *, compared: bool) -> Expected:
     """A numpy function that is not finite everywhere, with its error and the flag of the rows where it is finite.
+
+    Args:
+        name: of the function in numpy.
+        rows: its argument.
+        compared: whether trees follow, which have splits where it is 0 or 1; in its fixed point no library errs.
 
     Raises:
         NotDerivedError: for a function without a bound.
     """
-    one, rows = scalar(1.0), _exactly(rows)
+    one, rows = scalar(1.0), exactly(rows)
     found = {
         "sqrt": (apply("Sqrt", rows), None),
         "reciprocal": (apply("Div", one, rows), None),
@@ -199,6 +208,9 @@ def function_of_one_value(name: str, rows: Expected) -> Expected:
     error = None
     if beside is not None:
         error = apply("Mul", apply("Add", apply("Abs", value), scalar(beside)), scalar(STEPS))
+        if compared:
+            at = apply("Equal", rows, one if name in ("log", "log2", "log10") else scalar(0.0))
+            error = apply("Where", at, scalar(0.0), error)
     finite = apply("Equal", apply("Mul", value, scalar(0.0)), scalar(0.0))
     decent = as_double(apply("Or", finite, apply("IsNaN", rows)))
     least = apply("ReduceMin", decent, constant([1], np.int64), keepdims=0)

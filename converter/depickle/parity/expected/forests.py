@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,21 @@ from ...pickles.graph import Record
 from ..walk import Expected, ExpectedTree
 from .answers import argmax
 from .derivation import Derivation
+from .inexact import error_of
 from .node_tables import LeafRows, leaf_rows, numbered_tree
+from .paths import hold_paths, paths_kept
 from .reading import integer, labels, records, unreadable
 from .vocabulary import INT64, Answer, apply, as_double, as_single, cast, constant, scalar, squeeze, trees
 
-__all__ = ["expect_forest", "expect_tree", "forest_rows", "leaf_table", "single_splits", "tree_table"]
+__all__ = [
+    "expect_forest",
+    "expect_tree",
+    "forest_paths",
+    "forest_rows",
+    "leaf_table",
+    "single_splits",
+    "tree_table",
+]
 
 _WHOLE_IN_SINGLE = 1 << 24
 """Leaf numbers up to here are float32 numbers."""
@@ -48,11 +59,12 @@ def _expect(
     if known and divisor is None:
         _same_winner(owner, leaf_rows(owner, width), tables[0])
     total = forest_rows(members, tables, rows)
+    kept = forest_paths(members, tables, rows)
     if divisor is not None:
         total = apply("Div", total, scalar(divisor))
     if known is None:
-        return Answer(scores=total)
-    return Answer(labels=known, index=argmax(total), probabilities=total)
+        return hold_paths(Answer(scores=total), kept)
+    return hold_paths(Answer(labels=known, index=argmax(total), probabilities=total), kept)
 
 
 def tree_table(member: Record, derive: Derivation, width: int | None = None) -> LeafRows:
@@ -80,6 +92,35 @@ def leaf_table(
         rows: what the trees compare, before it is rounded to float32.
         renumbered: for each tree the columns of `rows` that it was given, if not all.
     """
+    numbered, dtype = _numbered(members, tables, renumbered)
+    found = trees(_narrowed(rows, dtype), numbered, targets=len(members), dtype=dtype)
+    leaf = cast(found, INT64)
+    return apply("Gather", constant(np.concatenate(tables)), leaf, axis=0)
+
+
+def forest_paths(
+    members: Sequence[Record],
+    tables: Sequence[LeafRows],
+    rows: Expected,
+    renumbered: Sequence[npt.NDArray[np.int64]] | None = None,
+) -> Expected | None:
+    """Whether every row of `leaf_table` is that of the original's leaf, [N]; None where its columns are exact."""
+    if error_of(rows) is None:
+        return None
+    numbered, dtype = _numbered(members, tables, renumbered)
+    return paths_kept(rows, numbered, partial(_narrowed, dtype=dtype), dtype)
+
+
+def _narrowed(rows: Expected, dtype: str) -> Expected:
+    return as_single(rows) if dtype == "float32" else as_double(as_single(rows))
+
+
+def _numbered(
+    members: Sequence[Record],
+    tables: Sequence[LeafRows],
+    renumbered: Sequence[npt.NDArray[np.int64]] | None,
+) -> tuple[list[ExpectedTree], str]:
+    """Trees that answer with the number of a leaf, and the type in which they compare."""
     starts = np.cumsum([0, *map(len, tables)]).tolist()
     numbered = [numbered_tree(member, starts[place], place) for place, member in enumerate(members)]
     if renumbered is not None:
@@ -88,12 +129,8 @@ def leaf_table(
             for tree, part in zip(numbered, renumbered, strict=True)
         ]
     if starts[-1] <= _WHOLE_IN_SINGLE:
-        singles = [single_splits(tree) for tree in numbered]
-        found = trees(as_single(rows), singles, targets=len(members), dtype="float32")
-    else:
-        found = trees(as_double(as_single(rows)), numbered, targets=len(members))
-    leaf = cast(found, INT64)
-    return apply("Gather", constant(np.concatenate(tables)), leaf, axis=0)
+        return [single_splits(tree) for tree in numbered], "float32"
+    return numbered, "float64"
 
 
 def forest_rows(

@@ -27,6 +27,7 @@ from .derivation import Derivation
 from .forests import leaf_table
 from .node_tables import constant_tree, weighted_tree
 from .not_derived import NotDerivedError
+from .paths import exact_only, hold_paths, paths_kept
 from .reading import labels, number, one_of, record, records, unreadable, vector
 from .spread import EXP_SPREAD, as_bound
 from .vocabulary import Answer, add_up, apply, as_double, as_single, columns, constant, scalar, trees
@@ -58,9 +59,10 @@ def expect_gradient_boosting(owner: Record, rows: Expected, derive: Derivation) 
     prior = _prior(owner, since, width, classifier=classifier, exponential=exponential)
     found = [constant_tree(float(value), place) for place, value in enumerate(prior)]
     found += [weighted_tree(member, rate, place % width) for place, member in enumerate(members)]
-    raw = trees(as_double(as_single(rows)), found, targets=width)
+    raw = trees(_narrowed(rows), found, targets=width)
+    kept = paths_kept(rows, found, _narrowed)
     if not classifier:
-        return Answer(scores=raw)
+        return hold_paths(Answer(scores=raw), kept)
     p = soft_max(raw, width) if width > 1 else two_classes(logistic(raw, factor=2.0 if exponential else 1.0))
     known = labels(owner)
     recent = since >= _COMMON_LOSSES_SINCE or (exponential and width == 1)
@@ -71,13 +73,19 @@ def expect_gradient_boosting(owner: Record, rows: Expected, derive: Derivation) 
         band = _prior_band(prior, found[width:])
         margin = lead(raw, width)
         spread = band + EXP_SPREAD
-        return Answer(known, index, p, raw, margin, as_bound(band, margin), band, spread, decides=True)
+        answer = Answer(known, index, p, raw, margin, as_bound(band, margin), band, spread, decides=True)
+        return hold_paths(answer, kept)
     if recent:
-        return Answer(known, index, p, raw, probability_error=EXP_SPREAD, decides=True)
+        return hold_paths(Answer(known, index, p, raw, probability_error=EXP_SPREAD, decides=True), kept)
     # Before, the label was the largest probability, which passed through exp.
     margin = distinct_lead(raw, width)
     bound = as_bound(float(DOUBLE_STEPS), margin)
-    return Answer(known, index, p, raw, margin, bound, probability_error=EXP_SPREAD, decides=True)
+    answer = Answer(known, index, p, raw, margin, bound, probability_error=EXP_SPREAD, decides=True)
+    return hold_paths(answer, kept)
+
+
+def _narrowed(rows: Expected) -> Expected:
+    return as_double(as_single(rows))
 
 
 _HIGHEST_LOG = 37.0
@@ -88,9 +96,10 @@ def _from_a_model(
     owner: Record, start: Record, members: list[Record], width: int, rows: Expected, derive: Derivation
 ) -> Answer:
     """``raw_predictions`` begin with what ``init_`` answers for the rows as float32, and each stage adds to them."""
+    exact_only(rows)
     since = derive.version(owner)
     rate = number(owner, "learning_rate")
-    narrow = as_double(as_single(rows))
+    narrow = _narrowed(rows)
     first = derive.beside().answer(start, narrow)
     stages = [weighted_tree(member, rate, place % width) for place, member in enumerate(members)]
     tables = [tree.weight[tree.left < 0][:, np.newaxis] for tree in stages]

@@ -22,6 +22,7 @@ from .categories import encoded_rows, sets_of
 from .category_sets import with_category_columns
 from .derivation import Derivation
 from .node_tables import constant_tree
+from .paths import exact_only, hold_paths, paths_kept
 from .reading import integer, items, labels, one_of, table, unreadable
 from .spread import EXP_SPREAD, UNKNOWN, as_bound
 from .vocabulary import Answer, apply, trees
@@ -49,21 +50,24 @@ def expect_hist_boosting(owner: Record, rows: Expected, derive: Derivation) -> A
             if not isinstance(predictor, Record):
                 raise unreadable(owner, "_predictors", "trees")
             found.append(_tree(predictor, target, sets))
+    kept = paths_kept(rows, found, lambda ends: ends)
     rows, found = with_category_columns(rows, found, integer(owner, "n_features_in_"))
     raw = trees(rows, found, targets=width)
     if not classifier:
         if one_of(owner, "loss", "poisson", "gamma"):
+            exact_only(rows)
             return Answer(scores=apply("Exp", raw), score_error=UNKNOWN)
-        return Answer(scores=raw)
+        return hold_paths(Answer(scores=raw), kept)
     p = two_classes(logistic(raw)) if width == 1 else soft_max(raw, width)
     known = labels(owner)
     if derive.version(owner) >= _RAW_LABELS_SINCE:
         index = threshold_rule(raw, "Greater", 0.0) if width == 1 else argmax(raw)
-        return Answer(known, index, p, raw, probability_error=EXP_SPREAD, decides=True)
+        return hold_paths(Answer(known, index, p, raw, probability_error=EXP_SPREAD, decides=True), kept)
     index = threshold_rule(raw, "GreaterOrEqual", even_chance(1.0)) if width == 1 else argmax(raw)
     margin = distinct_lead(raw, width)
     bound = as_bound(float(DOUBLE_STEPS), margin)
-    return Answer(known, index, p, raw, margin, bound, probability_error=EXP_SPREAD, decides=True)
+    answer = Answer(known, index, p, raw, margin, bound, probability_error=EXP_SPREAD, decides=True)
+    return hold_paths(answer, kept)
 
 
 def _baseline(owner: Record) -> npt.NDArray[np.float64]:

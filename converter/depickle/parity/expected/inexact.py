@@ -18,7 +18,18 @@ from ..walk import Expected
 from .not_derived import NotDerivedError
 from .vocabulary import Answer, Spread, apply, constant, scalar
 
-__all__ = ["CARRIED", "LEAST", "Conditional", "Inexact", "conditions", "error_of", "hold_back"]
+__all__ = [
+    "CARRIED",
+    "LEAST",
+    "Conditional",
+    "Inexact",
+    "Joined",
+    "conditions",
+    "doubtful",
+    "error_of",
+    "hold_back",
+    "missing_stays",
+]
 
 CARRIED = 1.0 + 2.0**-20
 """Covers the rounding of the bound itself, for up to 2^30 terms."""
@@ -31,9 +42,17 @@ STEP = 2.0**-51
 
 @dataclass(frozen=True, eq=False)
 class Inexact(Expected):
-    """A value that states its own error, [N, F]."""
+    """A value that states its own error, [N, F].
+
+    Attributes:
+        error: of each entry; None where the value is bit-equal after all.
+        mixes: whether its NaN may be an overflow of sums, and so may be a number in the original.
+        settled: whether it is bit-equal even where what it is made of is not.
+    """
 
     error: Expected | None = None
+    mixes: bool = False
+    settled: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +60,13 @@ class Conditional(Inexact):
     """A value that the original computes for rows with the flag `holds` only, [N]."""
 
     holds: Expected | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Joined(Inexact):
+    """Columns side by side, with the number that each part has; some parts may be bit-equal."""
+
+    widths: tuple[int, ...] = ()
 
 
 def error_of(value: Expected) -> Expected | None:
@@ -55,7 +81,8 @@ def error_of(value: Expected) -> Expected | None:
 def _error(value: Expected, known: dict[int, Expected | None]) -> Expected | None:
     if id(value) not in known:
         own = value.error if isinstance(value, Inexact) else None
-        known[id(value)] = own if own is not None else _passed_on(value, known)
+        settled = isinstance(value, Inexact) and value.settled
+        known[id(value)] = own if own is not None or settled else _passed_on(value, known)
     return known[id(value)]
 
 
@@ -81,6 +108,10 @@ def _passed_on(value: Expected, known: dict[int, Expected | None]) -> Expected |
             return first
         case "Where" if value.inputs[2].operator == "Clip" and value.inputs[0].inputs == value.inputs[1:2]:
             return errors[2]
+        case "Where" if _fills(value) and errors[2] is not None:
+            if not missing_stays(value.inputs[2]):
+                return errors[2]
+            return apply("Where", value.inputs[0], scalar(0.0), errors[2])
         case "Sub" | "Add" if first is not None and value.inputs[1].constant is not None:
             return _rounded(value, first, scalar(CARRIED))
         case "Mul" if first is not None and value.inputs[1].constant is not None:
@@ -88,6 +119,67 @@ def _passed_on(value: Expected, known: dict[int, Expected | None]) -> Expected |
         case "Div" if first is not None and value.inputs[1].constant is not None:
             return _rounded(value, first, constant(CARRIED / np.abs(_numbers(value))))
     raise NotDerivedError(f"{value.operator} of values that are not exact")
+
+
+def _fills(value: Expected) -> bool:
+    """Whether a constant stands in for NaN, and nothing else is changed."""
+    condition = value.inputs[0]
+    return (
+        condition.operator == "IsNaN"
+        and condition.inputs == value.inputs[2:]
+        and value.inputs[1].constant is not None
+    )
+
+
+def doubtful(value: Expected, column: int) -> bool:
+    """Whether a column of `value` may differ from the original's.
+
+    Raises:
+        NotDerivedError: for an operation on inexact columns that no rule covers.
+    """
+    if error_of(value) is None:
+        return False
+    if isinstance(value, Joined):
+        for part, width in zip(value.inputs, value.widths, strict=True):
+            if column < width:
+                return doubtful(part, column)
+            column -= width
+        raise NotDerivedError("a column beyond all parts")
+    if isinstance(value, Inexact) and value.error is not None:
+        return True
+    if value.operator == "Gather":
+        return doubtful(value.inputs[0], int(np.asarray(value.inputs[1].constant).reshape(-1)[column]))
+    parts = value.inputs[1:] if value.operator == "Where" else value.inputs
+    return any(doubtful(part, column) for part in parts if part.constant is None)
+
+
+def missing_stays(value: Expected) -> bool:
+    """Whether NaN in inexact columns is NaN in the original too: it came in, and arithmetic passed it on.
+
+    Sums of products may overflow on one side only, and a constant of 0 or infinity, or a division by 0, turns a
+    finite number on one side and another on the other side into NaN and no NaN.
+    """
+    seen: set[int] = set()
+    stack = [value]
+    while stack:
+        part = stack.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, Inexact) and part.mixes:
+            return False
+        if part.operator in _ARITHMETIC and part.inputs[1].constant is not None:
+            operand = _numbers(part)
+            if not bool(np.isfinite(operand).all()):
+                return False
+            zero = part.operator in ("Mul", "Div") and bool((operand == 0.0).any())
+            if zero and (operand.size > 1 or error_of(part.inputs[0]) is not None):
+                return False
+        stack += part.inputs
+    return True
+
+
+_ARITHMETIC = ("Add", "Sub", "Mul", "Div")
 
 
 def _numbers(value: Expected) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
@@ -145,4 +237,5 @@ def hold_back(answer: Answer, flags: Sequence[Expected]) -> Answer:
         bound=bound,
         score_error=unbounded(answer.score_error),
         probability_error=unbounded(answer.probability_error),
+        paths=None,
     )

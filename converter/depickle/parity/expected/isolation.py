@@ -23,8 +23,9 @@ from ...pickles.graph import Array, Record
 from ..walk import Expected
 from .answers import dot_gamma, threshold_rule
 from .derivation import Derivation, NotDerivedError
-from .forests import forest_rows
+from .forests import forest_paths, forest_rows
 from .node_tables import leaves_of
+from .paths import hold_paths
 from .reading import integer, items, number, record, records, table, unreadable
 from .spread import as_bound
 from .vocabulary import Answer, apply, scalar, squeeze
@@ -59,12 +60,13 @@ def expect_isolation_forest(owner: Record, rows: Expected, derive: Derivation) -
         raise NotDerivedError("an isolation forest that gives every row the same label")
     cut = scale * -math.log2(-offset)
 
-    paths = forest_rows(members, [rest[:, np.newaxis] for rest in tables], rows, column_subsets(owner))
+    chosen, columned = column_subsets(owner), [rest[:, np.newaxis] for rest in tables]
+    paths = forest_rows(members, columned, rows, chosen)
     power = apply("Pow", scalar(2.0), apply("Neg", apply("Div", paths, scalar(scale))))
     margin = squeeze(apply("Abs", apply("Sub", paths, scalar(cut))))
     needed = cut * (2.0 * dot_gamma(len(members)) + 3.0 * _LIBRARY) + scale * 2.0 * _LIBRARY
     band = 2.0 ** math.ceil(math.log2(needed * (1.0 + 2.0**-20)))
-    return Answer(
+    found = Answer(
         labels=(-1, 1),
         index=threshold_rule(paths, "GreaterOrEqual", cut),
         scores=apply("Sub", apply("Neg", power), scalar(offset)),
@@ -73,6 +75,7 @@ def expect_isolation_forest(owner: Record, rows: Expected, derive: Derivation) -
         decides=True,
         detects=True,
     )
+    return hold_paths(found, forest_paths(members, columned, rows, chosen))
 
 
 def column_subsets(owner: Record) -> list[npt.NDArray[np.int64]] | None:

@@ -27,6 +27,7 @@ from .answers import (
 from .category_sets import with_category_columns
 from .node_tables import constant_tree
 from .not_derived import NotDerivedError
+from .paths import exact_only, hold_paths, paths_kept
 from .reading import Labels, Writer, labels, record, unreadable
 from .spread import EXP_SPREAD, UNKNOWN, as_bound, beside
 from .vocabulary import Answer, apply, constant, scalar, trees
@@ -79,6 +80,7 @@ def expect_lightgbm(owner: Record, rows: Expected, derive: Derivation) -> Answer
     kinds = _Kinds()
     for place, section in enumerate(used):
         found.append(_tree(owner, section, place % text.width, kinds))
+    kept = paths_kept(rows, found, _flushed, whole=sorted(kinds.categorical | kinds.zero_missing))
     inputs, found = with_category_columns(_inputs(owner, rows, text, kinds), found, text.columns)
     raw = trees(inputs, found, targets=text.width)
     if text.averaged:
@@ -86,8 +88,12 @@ def expect_lightgbm(owner: Record, rows: Expected, derive: Derivation) -> Answer
     name, *options = text.header.get("objective", "").split()
     settings = dict(option.partition(":")[::2] for option in options)
     if owner.name == "LGBMRegressor":
-        return _regressor(owner, raw, name, settings)
+        answer = _regressor(owner, raw, name, settings)
+        if answer.score_error != 0.0:
+            exact_only(rows)
+        return hold_paths(answer, kept)
     if owner.name == "Booster":
+        exact_only(rows)
         return _bare(owner, raw, name, settings, text.width)
     classes = labels(record(owner, "_le"))
     factor = float(settings.get("sigmoid") or 1.0)
@@ -100,17 +106,19 @@ def expect_lightgbm(owner: Record, rows: Expected, derive: Derivation) -> Answer
         band = float(DOUBLE_STEPS) / min(factor, 1.0)
         index = threshold_rule(raw, "GreaterOrEqual", even_chance(factor))
         p = two_classes(logistic(raw, factor=factor))
-        return _answer(classes, raw, index, p, distinct_lead(raw, 1), band, decides)
+        return hold_paths(_answer(classes, raw, index, p, distinct_lead(raw, 1), band, decides), kept)
     if text.width != len(classes):
         raise unreadable(owner, "objective", "a raw score for each class")
     if name == "multiclass":
         lead_of = distinct_lead(raw, text.width)
         p = soft_max(raw, text.width)
-        return _answer(classes, raw, argmax(raw), p, lead_of, float(DOUBLE_STEPS), decides)
+        answer = _answer(classes, raw, argmax(raw), p, lead_of, float(DOUBLE_STEPS), decides)
+        return hold_paths(answer, kept)
     if name == "multiclassova":
         p = logistic(raw, factor=factor)
         # The logistic saturates, so distinct scores may be tied.
-        return _answer(classes, raw, argmax(p), p, lead(p, text.width), float(DOUBLE_STEPS), decides)
+        answer = _answer(classes, raw, argmax(p), p, lead(p, text.width), float(DOUBLE_STEPS), decides)
+        return hold_paths(answer, kept)
     raise unreadable(owner, "objective", "binary, multiclass or multiclassova")
 
 
@@ -227,8 +235,7 @@ class _Kinds:
 def _inputs(owner: Record, rows: Expected, text: _Text, kinds: _Kinds) -> Expected:
     if kinds.plain & kinds.zero_missing or kinds.categorical & (kinds.plain | kinds.zero_missing):
         raise unreadable(owner, "decision_type", "one kind a column")
-    near = apply("LessOrEqual", apply("Abs", rows), scalar(K_ZERO_THRESHOLD))
-    rows = apply("Where", near, scalar(0.0), rows)
+    rows = _flushed(rows)
     if kinds.categorical:  # a category is the value cut to an int
         cut = apply("Mul", apply("Sign", rows), apply("Floor", apply("Abs", rows)))
         rows = apply("Where", _mask(kinds.categorical, text.columns), cut, rows)
@@ -237,6 +244,11 @@ def _inputs(owner: Record, rows: Expected, text: _Text, kinds: _Kinds) -> Expect
         gone = apply("And", _mask(kinds.zero_missing, text.columns), zero)
         rows = apply("Where", gone, scalar(np.nan), rows)
     return rows
+
+
+def _flushed(rows: Expected) -> Expected:
+    near = apply("LessOrEqual", apply("Abs", rows), scalar(K_ZERO_THRESHOLD))
+    return apply("Where", near, scalar(0.0), rows)
 
 
 def _mask(chosen: set[int], width: int) -> Expected:

@@ -19,6 +19,7 @@ from .spread import EXP_SPREAD, as_bound, quotient_error, scaled, total
 from .vocabulary import Answer, Spread, add_up, apply, columns, constant, scalar, squeeze
 
 __all__ = [
+    "LINEAR",
     "LINEAR_CLASSIFIERS",
     "LINEAR_REGRESSORS",
     "LOGISTIC",
@@ -73,6 +74,7 @@ LINEAR_REGRESSORS = {
     "sklearn.linear_model._stochastic_gradient.SGDRegressor",
     "sklearn.linear_model._theil_sen.TheilSenRegressor",
 }
+LINEAR = LOGISTIC | LINEAR_CLASSIFIERS | LINEAR_REGRESSORS
 
 
 def expect_linear(owner: Record, rows: Expected, derive: Derivation) -> Answer:

@@ -38,6 +38,7 @@ from .likelihoods import LIKELIHOODS
 from .linear import LINEAR_CLASSIFIERS, LINEAR_REGRESSORS, LOGISTIC
 from .neighbours import NEIGHBOURS, expect_neighbours
 from .pairs import expect_one_vs_one
+from .powers import POWERS
 from .preprocessing import SCALERS
 from .reading import Labels, Writer
 from .selectors import SELECTORS
@@ -92,7 +93,7 @@ def expect_model(estimator: Record, writer: Writer) -> ExpectedModel | None:
 
 
 TRANSFORMERS = (
-    SCALERS | SELECTORS | UNIONS | ENCODERS | EMBEDDINGS | PROJECTIONS | {FROZEN: frozen_transformer}
+    SCALERS | SELECTORS | UNIONS | ENCODERS | EMBEDDINGS | PROJECTIONS | POWERS | {FROZEN: frozen_transformer}
 )
 
 
@@ -117,6 +118,20 @@ def _guarded(families: Mapping[str, Family]) -> dict[str, Family]:
         expect_ransac,
         expect_transformed_target,
         expect_support_vectors,
+        expect_forest,
+        expect_tree,
+        expect_isolation_forest,
+        expect_gradient_boosting,
+        expect_hist_boosting,
+        expect_lightgbm,
+        expect_xgboost,
+        expect_adaboost,
+        expect_voting,
+        expect_bagging,
+        expect_stacking,
+        expect_calibrated,
+        expect_one_vs_rest,
+        expect_threshold,
     )
     return {name: family if family in bounded else exact_only(family) for name, family in families.items()}
 

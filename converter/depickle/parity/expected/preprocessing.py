@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from ...pickles.graph import Record, plain
 from ..walk import Expected
 from .derivation import Derivation, Transformer
+from .inexact import Inexact, Joined, error_of
+from .not_derived import NotDerivedError
 from .reading import array, flag, one_of, pair, record, unreadable, vector
 from .vocabulary import apply, as_double, columns, constant, scalar
 
@@ -65,6 +68,9 @@ def _imputer(owner: Record, rows: Expected, width: int, derive: Derivation) -> t
     if isinstance(marker, bool) or not isinstance(marker, int | float):
         raise unreadable(owner, "missing_values", "NaN or a number")
 
+    if not math.isnan(marker) and error_of(rows) is not None:
+        raise NotDerivedError("a number that stands for a missing value in columns that are not exact")
+
     def missing(value: Expected) -> Expected:
         if math.isnan(marker):
             return apply("IsNaN", value)
@@ -78,8 +84,16 @@ def _imputer(owner: Record, rows: Expected, width: int, derive: Derivation) -> t
     chosen = [int(place) for place in array(record(owner, "indicator_"), "features_").tolist()]
     if not chosen:
         return filled, len(present)
-    indicators = as_double(missing(columns(rows, chosen)))
-    return apply("Concat", filled, indicators, axis=1), len(present) + len(chosen)
+    shown = as_double(missing(columns(rows, chosen)))
+    indicators = Inexact(shown.operator, shown.inputs, shown.attributes, settled=True)
+    widths = len(present), len(chosen)
+    joined = Joined("Concat", (filled, indicators), {"axis": 1}, widths=widths)
+    error = error_of(filled)
+    if error is None:
+        return joined, sum(widths)
+    flags = columns(joined, range(len(present), sum(widths)))
+    error = apply("Concat", error, apply("Mul", flags, scalar(0.0)), axis=1)
+    return replace(joined, error=error), sum(widths)
 
 
 SCALERS: dict[str, Transformer] = {

@@ -10,6 +10,7 @@ from ...pickles.graph import Array, DictNode, GlobalRef, ListNode, Record, Tuple
 from ..walk import Expected
 from .derivation import Derivation, NotDerivedError, Transformer, steps
 from .encoders import function_of_one_value
+from .inexact import Joined
 from .reading import flag, integer, items, unreadable
 from .vocabulary import apply, columns, scalar
 
@@ -65,7 +66,8 @@ def _feature_union(owner: Record, rows: Expected, width: int, derive: Derivation
 def _side_by_side(
     owner: Record, branches: Sequence[tuple[list[int], Value]], rows: Expected, derive: Derivation
 ) -> tuple[Expected, int]:
-    parts, total = [], 0
+    parts: list[Expected] = []
+    widths: list[int] = []
     for chosen, part in branches:
         value, width = columns(rows, chosen), len(chosen)
         if isinstance(part, Record):
@@ -73,14 +75,16 @@ def _side_by_side(
         elif plain(part) != "passthrough":
             raise unreadable(owner, "transformers", "a transformer, 'passthrough' or 'drop'")
         parts.append(value)
-        total += width
+        widths.append(width)
     if not parts:
         raise unreadable(owner, "transformers", "at least one column")
-    return _joined(parts), total
+    return _joined(parts, widths), sum(widths)
 
 
-def _joined(parts: Sequence[Expected]) -> Expected:
-    return parts[0] if len(parts) == 1 else apply("Concat", *parts, axis=1)
+def _joined(parts: Sequence[Expected], widths: Sequence[int]) -> Expected:
+    if len(parts) == 1:
+        return parts[0]
+    return Joined("Concat", tuple(parts), {"axis": 1}, widths=tuple(widths))
 
 
 def _numbers(owner: Record, value: Value, width: int) -> list[int]:
@@ -101,11 +105,12 @@ def _polynomial(owner: Record, rows: Expected, width: int, derive: Derivation) -
     """``transform`` (preprocessing/_polynomial.py): a term is its first column times the term of the others."""
     choose = combinations if flag(owner, "interaction_only") else combinations_with_replacement
     low, high = integer(owner, "_min_degree"), integer(owner, "_max_degree")
-    parts, total = [], 0
+    parts: list[Expected] = []
+    widths: list[int] = []
     if flag(owner, "include_bias"):
         nothing = apply("Mul", columns(rows, [0]), scalar(0.0))
         parts.append(apply("Add", nothing, scalar(1.0)))
-        total = 1
+        widths.append(1)
     for degree in range(max(1, low), high + 1):
         terms = list(choose(range(width), degree))
         if not terms:
@@ -114,10 +119,10 @@ def _polynomial(owner: Record, rows: Expected, width: int, derive: Derivation) -
         for place in reversed(range(degree - 1)):
             product = apply("Mul", columns(rows, [term[place] for term in terms]), product)
         parts.append(product)
-        total += len(terms)
-    if total != integer(owner, "n_output_features_") or not parts:
-        raise unreadable(owner, "n_output_features_", f"{total} terms")
-    return _joined(parts), total
+        widths.append(len(terms))
+    if sum(widths) != integer(owner, "n_output_features_") or not parts:
+        raise unreadable(owner, "n_output_features_", f"{sum(widths)} terms")
+    return _joined(parts, widths), sum(widths)
 
 
 def _function(owner: Record, rows: Expected, width: int, derive: Derivation) -> tuple[Expected, int]:
@@ -130,7 +135,7 @@ def _function(owner: Record, rows: Expected, width: int, derive: Derivation) -> 
     name = numpy_name(function) or ""
     operator = _EXACT_FUNCTIONS.get(name)
     if operator is None:
-        return function_of_one_value(name, rows), width
+        return function_of_one_value(name, rows, compared=derive.compared), width
     if operator == "Sign":
         return apply("Where", apply("IsNaN", rows), rows, apply("Sign", rows)), width
     return (apply("Mul", rows, rows) if operator == "Square" else apply(operator, rows)), width

@@ -53,6 +53,7 @@ class Answer:
         single: whether a regressor's numbers are float32 in the original, so that it adds them in float32.
         detects: whether it is an outlier detector, whose -1 and 1 no composition combines.
         withheld: whether the original has probabilities that are not derived, so that compositions may ask for them.
+        paths: where every tree behind inexact columns takes the original's path, [N], if all is bit-equal there.
     """
 
     labels: Labels | None = None
@@ -67,6 +68,7 @@ class Answer:
     single: bool = False
     detects: bool = False
     withheld: bool = False
+    paths: Expected | None = None
 
 
 def apply(operator: str, *inputs: Expected, **attributes: Attribute) -> Expected:

@@ -28,9 +28,10 @@ from ..walk import Expected
 from .answers import DOUBLE_STEPS, argmax, dot_gamma, lead, soft_max, threshold_rule
 from .compositions import delegate, present, response
 from .derivation import Derivation, NotDerivedError, steps, width_of
-from .forests import forest_rows, leaf_table
+from .forests import forest_paths, forest_rows, leaf_table
 from .inexact import CARRIED, LEAST
 from .node_tables import leaf_rows
+from .paths import exact_only, hold_paths
 from .reading import Labels, array, integer, labels, records, unreadable
 from .spread import EXP_SPREAD, UNKNOWN, as_bound
 from .vocabulary import Answer, Spread, add_up, apply, as_double, columns, constant, scalar
@@ -75,21 +76,24 @@ def expect_adaboost(owner: Record, rows: Expected, derive: Derivation) -> Answer
         for member, weight in zip(members, weights.tolist(), strict=False)
     ]
     found = _decided(known, forest_rows(members, tables, rows), weights)
+    kept = forest_paths(members, tables, rows)
     if not real:
-        return found
+        return hold_paths(found, kept)
     band = _logarithm_band(len(members), width)
     margin = lead(present(found.scores), 1 if width == 2 else width)
-    return replace(
+    found = replace(
         found,
         margin=margin,
         bound=as_bound(band, margin),
         score_error=band,
         probability_error=band + EXP_SPREAD,
     )
+    return hold_paths(found, kept)
 
 
 def _votes_of_any(owner: Record, members: Sequence[Record], rows: Expected, derive: Derivation) -> Answer:
     """Each member votes with its label; where all labels are certain, the sums are bit-equal."""
+    exact_only(rows)
     known = labels(owner)
     weights = np.asarray(array(owner, "estimator_weights_"), dtype=np.float64)
     _member_weights(owner, len(members))

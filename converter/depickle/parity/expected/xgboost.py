@@ -28,6 +28,7 @@ from .answers import (
 from .category_sets import with_category_columns
 from .node_tables import constant_tree
 from .not_derived import NotDerivedError
+from .paths import exact_only, hold_paths, paths_kept
 from .reading import integer, unreadable
 from .spread import SINGLE_SPREAD, UNKNOWN, as_bound, beside
 from .vocabulary import Answer, apply, as_double, as_single, columns, constant, scalar, trees
@@ -58,6 +59,7 @@ def expect_xgboost(owner: Record, rows: Expected, derive: Derivation) -> Answer:
     booster = _object(learner, "gradient_booster")
     if owner.name == "Booster" and booster.get("name") != "gbtree":
         raise NotDerivedError("DMatrix.predict of dart and gblinear")
+    kept: Expected | None = None
     start = _margins(learner, str(objective), width)
     found = [constant_tree(float(value), place) for place, value in enumerate(start)]
     if booster.get("name") == "dart":
@@ -68,17 +70,21 @@ def expect_xgboost(owner: Record, rows: Expected, derive: Derivation) -> Answer:
     elif booster.get("name") != "gblinear":
         raise unreadable(owner, "gradient_booster", "gbtree, dart or gblinear")
     if booster.get("name") == "gblinear":
+        exact_only(rows)
         raw = _products(rows, _numbers(_object(booster, "model"), "weights"), start)
     else:
+        kept = paths_kept(rows, found, as_single, "float32")
         seen, found = _looked_up(rows, found, xgboost_columns(owner))
         raw = trees(seen, found, targets=width, dtype="float32")
     wide = as_double(raw)
     if not owner.name.endswith("Classifier"):
         if objective in _LOG:
+            exact_only(rows)
             return Answer(scores=as_double(apply("Exp", raw)), score_error=UNKNOWN, single=True)
         if objective in _IDENTITY:
-            return Answer(scores=wide, single=True)
+            return hold_paths(Answer(scores=wide, single=True), kept)
         if objective == "binary:logistic" and owner.name == "Booster":
+            exact_only(rows)
             p = as_double(logistic(raw, dtype="float32"))
             band = _start_band(float(start[0]), found[width:]) if start[0] != 0.0 else 0.0
             return Answer(scores=p, score_error=beside(p, band + SINGLE_SPREAD))
@@ -91,9 +97,9 @@ def expect_xgboost(owner: Record, rows: Expected, derive: Derivation) -> Answer:
             if booster.get("name") == "gblinear":
                 raise unreadable("XGBoost model", "base_score", "0.5 in a linear booster")
             band = _start_band(float(start[0]), found[width:])
-        return _answer(wide, index, p, width, band)
+        return hold_paths(_answer(wide, index, p, width, band), kept)
     elif objective in ("multi:softprob", "multi:softmax") and width > 2:
-        return _answer(wide, argmax(raw), as_double(soft_max(raw, width)), width)
+        return hold_paths(_answer(wide, argmax(raw), as_double(soft_max(raw, width)), width), kept)
     raise unreadable(owner, "objective", "an objective whose answer is known")
 
 
