@@ -19,7 +19,7 @@ from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.cross_decomposition import PLSRegression
-from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.decomposition import PCA, FastICA, TruncatedSVD
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import (
@@ -52,7 +52,12 @@ from sklearn.linear_model import (
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.naive_bayes import BernoulliNB, CategoricalNB, GaussianNB, MultinomialNB
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, NearestCentroid
+from sklearn.neighbors import (
+    KNeighborsClassifier,
+    KNeighborsRegressor,
+    NearestCentroid,
+    NeighborhoodComponentsAnalysis,
+)
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
@@ -60,11 +65,14 @@ from sklearn.preprocessing import (
     KBinsDiscretizer,
     MaxAbsScaler,
     MinMaxScaler,
+    Normalizer,
     OneHotEncoder,
     PolynomialFeatures,
+    PowerTransformer,
     RobustScaler,
     StandardScaler,
 )
+from sklearn.random_projection import GaussianRandomProjection
 from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.svm import SVC, SVR, OneClassSVM
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
@@ -497,6 +505,78 @@ SUBJECTS: dict[str, Callable[[str], Subject]] = {
         name, make_pipeline(StandardScaler(), NearestCentroid(priors=[0.2, 0.3, 0.5])), _SIGNS
     ),
     "nearest centroid, manhattan": lambda name: fitted(name, NearestCentroid(metric="manhattan"), _BINARY),
+    "forest behind a projection": lambda name: fitted(
+        name, make_pipeline(StandardScaler(), PCA(3), _small_forest()), _BINARY
+    ),
+    "histogram boosting behind a logarithm": lambda name: fitted(
+        name,
+        make_pipeline(
+            make_column_transformer(
+                (make_pipeline(MinMaxScaler(), FunctionTransformer(np.log1p)), [0, 1, 3]),
+                remainder="passthrough",
+            ),
+            SimpleImputer(add_indicator=True),
+            HistGradientBoostingClassifier(max_iter=5, random_state=0),
+        ),
+        _SIGNS,
+        missing=True,
+    ),
+    "lightgbm behind powers": lambda name: fitted(name, make_pipeline(PowerTransformer(), _lgbm()), _BINARY),
+    "vote behind powers of positive numbers": lambda name: fitted(
+        name,
+        make_pipeline(
+            MinMaxScaler((1, 3)),
+            PowerTransformer("box-cox", standardize=False),
+            VotingClassifier(
+                [("a", _small_forest()), ("b", DecisionTreeClassifier(max_depth=3))], voting="soft"
+            ),
+        ),
+        _BINARY,
+    ),
+    "xgboost behind norms": lambda name: fitted(
+        name,
+        make_pipeline(Normalizer("l2"), XGBClassifier(n_estimators=5, n_jobs=1, random_state=0)),
+        _BINARY,
+    ),
+    "boosting regressor behind sums of magnitudes": lambda name: fitted(
+        name, make_pipeline(Normalizer("l1"), GradientBoostingRegressor(n_estimators=6, random_state=0)), ()
+    ),
+    "largest magnitudes": lambda name: fitted(
+        name, make_pipeline(Normalizer("max"), _small_boosting()), _SIGNS
+    ),
+    "components": lambda name: fitted(
+        name,
+        make_pipeline(
+            StandardScaler(),
+            FastICA(3, whiten="unit-variance", random_state=0),
+            AdaBoostClassifier(DecisionTreeClassifier(max_depth=2), n_estimators=4, random_state=0),
+        ),
+        _SIGNS,
+    ),
+    "stack of trees over trees": lambda name: fitted(
+        name,
+        make_pipeline(
+            GaussianRandomProjection(3, random_state=0),
+            StackingClassifier(
+                [("a", _small_forest()), ("b", _small_boosting())], _small_forest(), cv=2, passthrough=True
+            ),
+        ),
+        _BINARY,
+    ),
+    "threshold behind neighbourhood components": lambda name: fitted(
+        name,
+        make_pipeline(
+            StandardScaler(),
+            NeighborhoodComponentsAnalysis(3, max_iter=5, random_state=0),
+            FixedThresholdClassifier(_small_forest(), threshold=0.4),
+        ),
+        _BINARY,
+    ),
+    "isolation forest behind a projection": lambda name: fitted(
+        name,
+        make_pipeline(PCA(3), IsolationForest(n_estimators=6, max_samples=40, random_state=0)),
+        (),
+    ),
 }
 
 
