@@ -49,6 +49,9 @@ class LoadedModel:
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         """What the original's `predict` gives: labels of a classifier or outlier detector, values of a regressor.
 
+        It answers every row. Where the original's own answer hangs on rounding, this one may be another: ask
+        `certified`.
+
         Args:
             X: [N, F] numbers.
 
@@ -74,6 +77,29 @@ class LoadedModel:
         raise ModelContractError(
             "The model has no label and no value to predict", code="DP226", where=self.verified.name
         )
+
+    def certified(self, X: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """The rows whose answer the model vouches for; the predictor abstains on the others.
+
+        A label counts where `margin` exceeds `bound`. A number counts where `bound`, which says how far it may be
+        from the original's, is finite. All rows count of a model without these outputs, and none of a sampled one.
+
+        Raises:
+            ModelContractError: the rows do not fit (DP221 to DP223).
+            FeatureError: the original refuses such values.
+
+        Returns:
+            [N].
+        """
+        answers = self.session.run(X)
+        margin, bound = answers.margin, answers.bound
+        if self.record.tier == "sampled":
+            return np.zeros(len(np.asarray(X)), dtype=np.bool_)
+        if bound is None:
+            return np.ones(len(np.asarray(X)), dtype=np.bool_)
+        if margin is None:
+            return np.isfinite(bound)
+        return np.asarray(margin > bound, dtype=np.bool_)
 
     def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         """Probabilities [N, C] in the order of `record.classes`.
