@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import ParityError
 from ..pickles.graph import Array, DictNode, ListNode, Record, TupleNode, Value, plain
+from .expected.dense import PROJECTIONS
 from .expected.reading import integer
 from .expected.selectors import SELECTORS, selected_columns
 from .source import UNKNOWN, FloatArray, Preamble
@@ -207,6 +208,18 @@ def _frozen(record: Record, preamble: Preamble) -> Preamble | None:
     return after(inner, preamble) if isinstance(inner, Record) else None
 
 
+def _projected(record: Record, preamble: Preamble) -> Preamble:
+    """A column for each row of ``components_``; what stands beside them in a union keeps its place."""
+    value = record.get("components_")
+    if not isinstance(value, Array) or len(value.shape) != 2:
+        raise ValueError("components_ is no matrix")
+    return Preamble.unknown(value.shape[0])
+
+
+def _mixed(record: Record, preamble: Preamble) -> Preamble:
+    return Preamble.unknown(preamble.columns)
+
+
 _TRANSFORMERS: dict[str, Callable[[Record, Preamble], Preamble | None]] = {
     "StandardScaler": _standard,
     "RobustScaler": _robust,
@@ -217,6 +230,9 @@ _TRANSFORMERS: dict[str, Callable[[Record, Preamble], Preamble | None]] = {
     "PolynomialFeatures": _polynomial,
     "RandomTreesEmbedding": _embedding,
     "FunctionTransformer": _function,
+    "Normalizer": _mixed,
+    "PowerTransformer": _mixed,
+    **dict.fromkeys((name.rpartition(".")[2] for name in PROJECTIONS), _projected),
     "ColumnTransformer": _columns,
     "FeatureUnion": _union,
     "Pipeline": _pipeline,
