@@ -196,19 +196,21 @@ def test_both_models_answer_alike_on_the_rows(name: str) -> None:
     made = _made(one)
     for rows in made.sets:
         values = rows.values
+        found = answers(one.emitted.onnx, values)
+        if "margin" in found:  # on the other rows the original may raise
+            certain = found["margin"] > found["bound"]
+            values, found = values[certain], {name: value[certain] for name, value in found.items()}
+        if not len(values):
+            continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             expected = one.live.predict(values)
-        found = answers(one.emitted.onnx, values)
-        certain = np.ones(len(values), dtype=bool)
-        if "margin" in found:
-            certain = found["margin"] > found["bound"]
         if one.emitted.task == "regressor":
             apart = np.abs(found["scores"][:, 0] - expected)
             both = np.isnan(found["scores"][:, 0]) & np.isnan(expected)  # inf - inf, in the original too
             assert (both | (apart <= found.get("bound", 0.0))).all()
         else:
-            assert np.array_equal(found["label"][certain].astype(str), expected[certain].astype(str))
+            assert np.array_equal(found["label"].astype(str), expected.astype(str))
 
 
 def _inside(kind: str) -> Any:
