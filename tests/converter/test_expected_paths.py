@@ -38,7 +38,7 @@ from sklearn.ensemble import (
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
-from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.neighbors import NeighborhoodComponentsAnalysis
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline, make_union
@@ -161,6 +161,10 @@ COMPOSITIONS: dict[str, Callable[[], Any]] = {
     "bag of forests": lambda: BaggingClassifier(_forest(), 3, max_features=0.7, random_state=0),
     "calibrated": lambda: CalibratedClassifierCV(_forest(), cv=2),
     "calibrated by curves": lambda: CalibratedClassifierCV(_forest(), method="isotonic", cv=2),
+    "one-vs-one": lambda: OneVsOneClassifier(_boosting()),
+    "stack of a search": lambda: StackingClassifier(
+        [("a", _boosting())], GridSearchCV(LogisticRegression(), {"C": [1.0]}, cv=2), cv=2
+    ),
     "search": lambda: GridSearchCV(_forest(), {"max_depth": [2]}, cv=2),
     "stack": lambda: StackingClassifier(
         [("a", _forest()), ("b", _boosting())], LogisticRegression(), cv=2, passthrough=True
@@ -242,6 +246,17 @@ def test_every_release_is_walked(front: str, release: str, monkeypatch: pytest.M
         one.live[1]._whiten = one.live[1].whiten  # of 1.2
     monkeypatch.setattr(sklearn.base, "__version__", release)
     assert subject_of(release, one.live, one.rows).prove() is not None
+
+
+@pytest.mark.parametrize("one_step", [False, True])
+def test_a_linear_model_inside_a_search_or_a_pipeline_is_final_as_itself(one_step: bool) -> None:
+    final = LogisticRegression()
+    live = StackingClassifier(
+        [("a", _boosting())],
+        make_pipeline(final) if one_step else GridSearchCV(final, {"C": [1.0]}, cv=2),
+        cv=2,
+    )
+    assert _made([StandardScaler(), live]).prove() is not None
 
 
 def test_trees_of_the_model_are_counted_without_those_of_the_certificate() -> None:

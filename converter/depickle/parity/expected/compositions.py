@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ...pickles.graph import Array, Record, TupleNode, plain
 from ..walk import Expected
 from .answers import argmax, dot_gamma, lead
-from .derivation import Derivation, NotDerivedError, width_of
+from .derivation import Derivation, NotDerivedError, steps, width_of
 from .forests import forest_paths, forest_rows, tree_table
 from .inexact import CARRIED, LEAST, Inexact, error_of
 from .linear import LINEAR, expect_linear_model
@@ -42,6 +42,7 @@ __all__ = [
     "expect_stacking",
     "expect_voting",
     "frozen_transformer",
+    "itself",
     "places_among",
     "present",
     "response",
@@ -130,6 +131,18 @@ def delegate(owner: Record) -> Record | None:
     if owner.cls == SELF_TRAINING:  # the name changed with 1.6
         return record(owner, "estimator_" if owner.get("estimator_") is not None else "base_estimator_")
     return record(owner, "best_estimator_") if owner.cls in SEARCHES else None
+
+
+def itself(member: Record) -> Record:
+    """What a search refitted, what is frozen, and what a pipeline has as its only step, answers in its place."""
+    while True:
+        inner = delegate(member)
+        if inner is not None:
+            member = inner
+        elif member.cls == "sklearn.pipeline.Pipeline" and len(steps(member)) == 1:
+            (member,) = steps(member)
+        else:
+            return member
 
 
 def expect_delegate(owner: Record, rows: Expected, derive: Derivation) -> Answer:
@@ -389,8 +402,8 @@ def expect_stacking(owner: Record, rows: Expected, derive: Derivation) -> Answer
     known_exactly = not isinstance(error, Expected) and error == 0.0
     if given is None and known_exactly:
         answer = derive.answer(final, joined)
-    elif given is None and final.cls in LINEAR:
-        answer = expect_linear_model(final, joined, derive, error)
+    elif given is None and itself(final).cls in LINEAR:
+        answer = expect_linear_model(itself(final), joined, derive, error)
     else:
         off = [_beside(value, spread) for value, spread in zip(parts[: len(errors)], errors, strict=True)]
         if len(parts) > len(errors):

@@ -131,6 +131,7 @@ def _guarded(families: Mapping[str, Family]) -> dict[str, Family]:
         expect_stacking,
         expect_calibrated,
         expect_one_vs_rest,
+        expect_one_vs_one,
         expect_threshold,
     )
     return {name: family if family in bounded else exact_only(family) for name, family in families.items()}

@@ -26,8 +26,8 @@ import numpy.typing as npt
 from ...pickles.graph import Record, plain
 from ..walk import Expected
 from .answers import DOUBLE_STEPS, argmax, dot_gamma, lead, soft_max, threshold_rule
-from .compositions import delegate, present, response
-from .derivation import Derivation, NotDerivedError, steps, width_of
+from .compositions import itself, present, response
+from .derivation import Derivation, NotDerivedError, width_of
 from .forests import forest_paths, forest_rows, leaf_table
 from .inexact import CARRIED, LEAST
 from .node_tables import leaf_rows
@@ -56,7 +56,7 @@ def expect_adaboost(owner: Record, rows: Expected, derive: Derivation) -> Answer
     """AdaBoostClassifier (ensemble/_weight_boosting.py, ``decision_function`` and ``predict``)."""
     known = labels(owner)
     width = len(known)
-    members = [_itself(member) for member in records(owner, "estimators_")]
+    members = [itself(member) for member in records(owner, "estimators_")]
     weights = np.asarray(array(owner, "estimator_weights_"), dtype=np.float64)
     since = derive.version(owner)
     real = since < _SAMME_ALONE_SINCE and plain(owner.get("algorithm")) == "SAMME.R"
@@ -188,7 +188,7 @@ def _logarithm_band(members: int, width: int) -> float:
 
 def expect_weighted_median(owner: Record, rows: Expected, derive: Derivation) -> Answer:
     """AdaBoostRegressor (ensemble/_weight_boosting.py, ``_get_median_predict``)."""
-    members = [_itself(member) for member in records(owner, "estimators_")]
+    members = [itself(member) for member in records(owner, "estimators_")]
     count = len(members)
     if any(width_of(member) != integer(owner, "n_features_in_") for member in members):
         raise unreadable(owner, "estimators_", "members that see all columns")
@@ -247,18 +247,6 @@ def _member_weights(owner: Record, count: int) -> FloatArray:
     if not bool(((found == 0.0) | ((found >= _LEAST_WEIGHT) & (found <= _MOST_WEIGHT))).all()):
         raise unreadable(owner, "estimator_weights_", "weights that are not negative")
     return found
-
-
-def _itself(member: Record) -> Record:
-    """What a search refitted, what is frozen, and what a pipeline has as its only step, answers in its place."""
-    while True:
-        inner = delegate(member)
-        if inner is not None:
-            member = inner
-        elif member.cls == "sklearn.pipeline.Pipeline" and len(steps(member)) == 1:
-            (member,) = steps(member)
-        else:
-            return member
 
 
 def _leaf_numbers(member: Record) -> FloatArray:
