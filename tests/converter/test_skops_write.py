@@ -189,6 +189,28 @@ def test_same_pickle_gives_the_same_bytes_in_processes_with_other_hash_seeds(tmp
     assert len(digests) == 1
 
 
+class _OfNumpy1:
+    """Pickles a Generator as numpy 1 did: its bit generator by name, and the state on the Generator itself."""
+
+    def __init__(self, generator: np.random.Generator) -> None:
+        self._state = generator.bit_generator.state
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        constructors = [
+            getattr(np.random._pickle, f"__{name}_ctor") for name in ("generator", "bit_generator")
+        ]
+        return constructors[0], (self._state["bit_generator"], constructors[1]), self._state
+
+
+def test_a_generator_of_numpy_1_is_read_as_well() -> None:
+    estimator = HistGradientBoostingClassifier(max_iter=2, max_features=0.5, random_state=3).fit(ROWS, LABELS)
+    generator = estimator._feature_subsample_rng
+    estimator._feature_subsample_rng = _OfNumpy1(generator)
+    data = written(estimator)
+    loaded = skops.io.loads(data, trusted=skops.io.get_untrusted_types(data=data))
+    assert loaded._feature_subsample_rng.bit_generator.state == generator.bit_generator.state
+
+
 def test_shared_objects_stay_shared() -> None:
     pipeline = fitted("forest")
     assert isinstance(pipeline, Pipeline)

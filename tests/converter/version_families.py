@@ -32,6 +32,7 @@ from depickle.parity.proof import prove
 from depickle.parity.rows import make_rows
 from depickle.pickles import VettedPickle, open_package, vet
 from depickle.sandbox import ReferenceAnswers, Worker, open_worker
+from depickle.skops_files import write_skops
 from depickle_runtime.onnx_gate import check_onnx
 from depickle_runtime.session import Answers, OnnxSession, open_session
 
@@ -130,7 +131,7 @@ class _Model:
 
 
 def judge(release: str, name: str, path: Path, worker: Worker) -> Verdict:
-    """Read, emit, walk and compare one model; a refusal is a verdict too."""
+    """Read, emit, walk, write as skops and compare one model; a refusal is a verdict too."""
     vetted = vet(path.read_bytes())
     package = open_package(vetted)
     try:
@@ -139,6 +140,7 @@ def judge(release: str, name: str, path: Path, worker: Worker) -> Verdict:
         proof = prove(
             package.estimator, emitted.onnx, outputs=emitted.outputs, writer=vetted.writer, where=name
         )
+        write_skops(package.estimator, writer=vetted.writer)
     except ConverterError as refusal:
         return Verdict(release, name, refusal.code, reason=f"{refusal.where}: {refusal.found}")
     session = open_session(check_onnx(emitted.onnx), contract=emitted.input, outputs=emitted.outputs)

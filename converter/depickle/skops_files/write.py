@@ -338,9 +338,12 @@ class _Writer:
         )
 
     def _generator(self, record: Record, depth: int) -> State:
-        """A numpy Generator: the state of its bit generator and the seed sequence that spawned it."""
+        """A numpy Generator: the state of its bit generator and the seed sequence that spawned it.
+
+        Of numpy 1 the Generator names its bit generator and holds the state itself.
+        """
         inner = record.args[0] if record.args else None
-        state = inner.state if isinstance(inner, Record) else None
+        state = inner.state if isinstance(inner, Record) else record.state
         seeds: Value = None
         if isinstance(state, TupleNode) and len(state) == 2:
             seeds = state[1]
