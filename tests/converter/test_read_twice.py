@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import sklearn.base
 from onnx import numpy_helper
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
@@ -243,11 +244,12 @@ def test_a_voter_that_overflows_leaves_the_vote_open() -> None:
     assert not (found["margin"] > found["bound"]).any()
 
 
-def test_the_band_of_logarithms_grows_with_the_classes() -> None:
+def test_the_band_of_logarithms_grows_with_the_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = tuple(range(40))
     live, X = _fit(AdaBoostClassifier(DecisionTreeClassifier(max_depth=3), n_estimators=2), labels)
     live.algorithm = "SAMME.R"
     live.estimator_weights_ = np.ones(len(live.estimators_))
+    monkeypatch.setattr(sklearn.base, "__version__", "1.5.2")  # since 1.6 the algorithm is not looked at
     one = subject_of("many classes", live, X)
     assert one.prove() is not None
     bound = answers(one.emitted.onnx, X[:1])["bound"]
