@@ -10,6 +10,7 @@ import numpy as np
 from ..pickles.graph import Array, Record, Value, plain
 from .attributes import array_of, class_labels, float_array, integer, text, unsupported, wrong
 from .interface import Context, ReadPredictor
+from .trees import several_outputs
 from .types import Chain, ClassLabel, Divide, FloatArray, LabelRule, Linear, Link, Subtract, Transform
 
 __all__ = [
@@ -172,7 +173,7 @@ def read_linear_regressor(record: Record, context: Context) -> ReadPredictor:
     n_features = integer(record, "n_features_in_", low=1)
     coefficients, intercept = _parameters(record, n_features)
     if len(coefficients) != 1:
-        raise wrong(record, "coef_", record.get("coef_"), "one target")
+        raise several_outputs(record)
     return _read(record, n_features, None, Linear(coefficients, intercept, "identity", None))
 
 
@@ -195,14 +196,16 @@ def read_latent_regressor(record: Record, context: Context) -> ReadPredictor:
     """PLSRegression, PLSCanonical and CCA of one target: centred, until 1.4 scaled, then a dot product.
 
     Raises:
-        UnsupportedModelError: DP602 for several targets, and where the scale holds a 0.
+        UnsupportedModelError: DP607 for several targets, DP602 where the scale holds a 0.
     """
     version = context.version(record)
     n_features = integer(record, "n_features_in_", low=1)
     name = "coef_" if version >= _PLAIN_COEFFICIENTS_SINCE else "_coef_"
     coefficients, intercept = _parameters(record, n_features, name)
-    if len(coefficients) != 1 or array_of(record, name, record.get(name)).ndim != 2:
-        raise wrong(record, name, record.get(name), "one row, of one target")
+    if array_of(record, name, record.get(name)).ndim != 2:
+        raise wrong(record, name, record.get(name), "a row for each target")
+    if len(coefficients) != 1:
+        raise several_outputs(record)
     mean = float_array(record, "_x_mean", shape=(n_features,))
     scale = np.ones(n_features)
     steps: list[Transform] = [Subtract(mean)]
