@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightgbm import LGBMRegressor
@@ -204,11 +205,14 @@ def test_both_models_answer_alike_on_the_rows(name: str) -> None:
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            expected = one.live.predict(values)
+            bare = isinstance(one.live, xgboost.Booster)
+            expected = one.live.predict(xgboost.DMatrix(values, nthread=1) if bare else values)
         if one.emitted.task == "regressor":
-            apart = np.abs(found["scores"][:, 0] - expected)
-            both = np.isnan(found["scores"][:, 0]) & np.isnan(expected)  # inf - inf, in the original too
-            assert (both | (apart <= found.get("bound", 0.0))).all()
+            given = found["scores"][:, 0]
+            with np.errstate(invalid="ignore"):  # infinity less itself
+                near = np.abs(given - expected) <= found.get("bound", 0.0)
+            same = (given == expected) | (np.isnan(given) & np.isnan(expected))
+            assert (near | same | ~np.isfinite(found.get("bound", 0.0))).all()
         else:
             assert np.array_equal(found["label"].astype(str), expected.astype(str))
 
