@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Forests: each tree once, its leaf number as its own target; the class rows are gathered and added in tree order.
 
-``TreeEnsemble`` gives, per tree, the number of the leaf reached. scikit-learn compares float32(x) with a double t;
-for a float32 value v, v <= t says the same as v <= the largest float32 number not above t. So the node works on
-float32 alone, with thresholds rounded down, as long as the leaf numbers are exact there too. ``Gather`` fetches
-each leaf's row, ``CumSum`` adds the rows from the first tree on (its order is defined, that of ``ReduceSum`` is
+``TreeEnsemble`` gives, per tree, the number of the row that the leaf reached answers with. scikit-learn compares
+float32(x) with a double t; for a float32 value v, v <= t says the same as v <= the largest float32 number not above t.
+So the node works on float32 alone, with thresholds rounded down, as long as the numbers are exact there too. ``Gather``
+fetches each leaf's row, ``CumSum`` adds the rows from the first tree on (its order is defined, that of ``ReduceSum`` is
 not), and the last entry is divided by the number of trees: the operations of the original, in its order.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from ..models.types import FloatArray, Forest, Tree
 from .ensembles import EnsembleTree, add_ensemble
@@ -68,14 +69,28 @@ def emit_leaf_rows(graph: Graph, x: str, model: Forest) -> tuple[str, int]:
     starts = np.cumsum([0, *(len(part) for part in rows)])
     trees, element = compared_trees(model)
     x = rounded(graph, x, model, element)
+    distinct, number = _distinct(np.concatenate(rows))
     numbered = [
-        EnsembleTree(tree, np.arange(starts[place], starts[place + 1], dtype=np.float64), place)
+        EnsembleTree(tree, number[starts[place] : starts[place + 1]].astype(np.float64), place)
         for place, tree in enumerate(trees)
     ]
     leaf = add_ensemble(graph, x, numbered, targets=len(numbered), element=element)
-    table = graph.constant(np.concatenate(rows), "float64")
+    table = graph.constant(distinct, "float64")
     gathered = graph.add("Gather", table, graph.cast(leaf, "int64"), axis=0)
     return gathered, max(1, GATHER_BUDGET // (8 * len(numbered) * model.outputs))
+
+
+def _distinct(rows: FloatArray) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+    """The different rows in the order in which they first come, and the place of each row among them.
+
+    By their bits, so that 0.0 and -0.0 are two. Leaves share most of their rows, and a small table stays in a cache.
+    """
+    bits = np.ascontiguousarray(rows).view(np.int64)
+    _, first, place = np.unique(bits, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return rows[first[order]], rank[place.reshape(-1)]
 
 
 def rounded(graph: Graph, x: str, model: Forest, element: Element) -> str:

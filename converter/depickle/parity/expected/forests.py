@@ -93,9 +93,16 @@ def leaf_table(
         renumbered: for each tree the columns of `rows` that it was given, if not all.
     """
     numbered, dtype = _numbered(members, tables, renumbered)
-    found = trees(_narrowed(rows, dtype), numbered, targets=len(members), dtype=dtype)
-    leaf = cast(found, INT64)
-    return apply("Gather", constant(np.concatenate(tables)), leaf, axis=0)
+    joined = np.concatenate(tables)
+    kinds: dict[bytes, int] = {}  # rows of the same bits are held once, in the order in which they come
+    kind = np.array([kinds.setdefault(row.tobytes(), len(kinds)) for row in joined], dtype=np.float64)
+    asked = [
+        replace(tree, weight=np.where(tree.left < 0, kind[tree.weight.astype(np.int64)], 0.0))
+        for tree in numbered
+    ]
+    found = trees(_narrowed(rows, dtype), asked, targets=len(members), dtype=dtype)
+    held = np.frombuffer(b"".join(kinds), dtype=np.float64).reshape(len(kinds), joined.shape[1])
+    return apply("Gather", constant(held), cast(found, INT64), axis=0)
 
 
 def forest_paths(
