@@ -2,10 +2,11 @@
 """Forests: each tree once, its leaf number as its own target; the class rows are gathered and added in tree order.
 
 ``TreeEnsemble`` gives, per tree, the number of the row that the leaf reached answers with. scikit-learn compares
-float32(x) with a double t; for a float32 value v, v <= t says the same as v <= the largest float32 number not above t.
-So the node works on float32 alone, with thresholds rounded down, as long as the numbers are exact there too. ``Gather``
-fetches each leaf's row, ``CumSum`` adds the rows from the first tree on (its order is defined, that of ``ReduceSum`` is
-not), and the last entry is divided by the number of trees: the operations of the original, in its order.
+float32(x) with a double t; for a float32 value v, v <= t says the same as v <= the largest float32 number not above
+t. So the node works on float32 alone, with thresholds rounded down, as long as the numbers are exact there too.
+``Gather`` fetches each leaf's row, ``CumSum`` adds the rows from the first tree on (its order is defined, that of
+``ReduceSum`` is not), and the last entry is divided by the number of trees: the operations of the original, in its
+order.
 """
 
 from __future__ import annotations
