@@ -158,21 +158,6 @@ class Graph:
                 nodes.append(node)
         return nodes[::-1], [tensor for tensor in self._proto.initializer if tensor.name in needed]
 
-    def _needed(self) -> GraphProto:
-        """The graph without nodes and constants that serve no output (an error bound that nobody asked for)."""
-        served = {item.name for item in self._proto.output} | set(self._renamed)
-        kept: list[NodeProto] = []
-        for node in reversed(self._proto.node):
-            if any(name in served for name in node.output):
-                served.update(node.input)
-                kept.append(node)
-        result = GraphProto(name=self._proto.name)
-        result.input.extend(self._proto.input)
-        result.output.extend(self._proto.output)
-        result.initializer.extend(item for item in self._proto.initializer if item.name in served)
-        result.node.extend(reversed(kept))
-        return result
-
 
 def _attribute(name: str, value: Attribute) -> AttributeProto:
     attribute = AttributeProto(name=name)

@@ -121,6 +121,7 @@ def check_parity(
                 expected="one per row",
                 next_step="depickle inspect FILE",
             )
+        _check_form(original, answers, task, where)
         outcome = compare_answers(
             admitted,
             reference_labels=None if task == "regressor" else original.predict,
@@ -167,6 +168,31 @@ def check_parity(
         probes=_probes(np.array(probe_rows[:MAX_PROBES]), session),
         certified_fraction=certified_rows / admitted_rows if admitted_rows else None,
     )
+
+
+def _check_form(original: ReferenceAnswers, answers: Answers, task: Task, where: str) -> None:
+    """Hold the original's answers to the form of the new model's; a child that was taken over answers as it likes."""
+    rows = len(original.predict) if original.predict is not None else 0
+    for name, value, size, numbers in (
+        ("predict", original.predict, rows, task == "regressor"),
+        ("predict_proba", original.predict_proba, _size(answers.probabilities), True),
+        ("decision_function", original.decision_function, _size(answers.scores), True),
+    ):
+        if value is None or size is None:
+            continue
+        if value.size != size or (numbers and value.dtype.kind not in "fiub"):
+            raise ParityError(
+                "The original gave no answer to compare with",
+                code="DP705",
+                where=f"{where}, {name}",
+                found=f"{value.dtype} of shape {value.shape}",
+                expected=f"{size} {'numbers' if numbers else 'answers'}",
+                next_step="depickle inspect FILE",
+            )
+
+
+def _size(values: npt.NDArray[np.generic] | None) -> int | None:
+    return None if values is None else values.size
 
 
 def _check_tolerance(
