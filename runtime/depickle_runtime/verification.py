@@ -28,6 +28,7 @@ from .errors import (
     DigestMismatchError,
     MetadataError,
     ReleaseError,
+    RollbackError,
     StoreError,
     UnsafeModelError,
     VerificationError,
@@ -198,8 +199,30 @@ class Verifier:
         Returns:
             The release.
         """
+        envelope = self._read_release()
+        earlier = -1
+        while True:
+            now = self.clock()
+            signed = verify_release(envelope, trust=self.trust, floor=None, now=now)
+            try:
+                check_floor(signed, self.state.floor(signed.release.store_name), self.trust)
+                break
+            except RollbackError as fault:
+                latest = self._read_release()
+                if fault.code != "DP108" or latest == envelope or signed.release.serial <= earlier:
+                    raise
+                # While this one was verified a later one was published, and another reader has seen it. Serials
+                # have to rise from turn to turn, so that nobody can hold a reader here with two old releases.
+                envelope, earlier = latest, signed.release.serial
+        if remember and not isinstance(self.trust, UnsafeNoTrust):
+            self.state.remember_revocations(signed, now=now)
+        for warning in signed.warnings:
+            _logger.warning("%s: %s", signed.release.store_name, warning)
+        return signed
+
+    def _read_release(self) -> bytes:
         try:
-            envelope = self.store.read(RELEASE_NAME, max_size=MAX_RELEASE_BYTES)
+            return self.store.read(RELEASE_NAME, max_size=MAX_RELEASE_BYTES)
         except StoreError as fault:
             if fault.code != "DP137":
                 raise
@@ -209,14 +232,6 @@ class Verifier:
                 where=f"{self.store.models_dir}/{RELEASE_NAME}",
                 next_step="publish the store with 'depickle migrate', or restore release.json",
             ) from None
-        now = self.clock()
-        signed = verify_release(envelope, trust=self.trust, floor=None, now=now)
-        check_floor(signed, self.state.floor(signed.release.store_name), self.trust)
-        if remember and not isinstance(self.trust, UnsafeNoTrust):
-            self.state.remember_revocations(signed, now=now)
-        for warning in signed.warnings:
-            _logger.warning("%s: %s", signed.release.store_name, warning)
-        return signed
 
     @property
     def admission(self) -> Admission:

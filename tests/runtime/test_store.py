@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import threading
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from depickle.errors import PublishError
 from depickle.signing import Signer
-from depickle_runtime.errors import SecurityError, StoreError
+from depickle_runtime import verification
+from depickle_runtime.errors import RollbackError, SecurityError, StoreError
 from depickle_runtime.loader import SecureModelLoader
 from depickle_runtime.store import RELEASE_NAME, WHITELIST_NAME, ModelStore, NewArtefact, Publication
 from tests.model_store_sim import SECRET, StoreSimulator, policy_of, snapshot
@@ -271,3 +273,41 @@ def test_readers_of_one_host_meet_no_fault_while_releases_are_published(sim: Sto
     assert faults == []
     assert len(loads) >= 2
     assert set(loads) == {1}
+
+
+def test_a_release_that_is_replaced_while_it_is_verified_is_no_rollback(
+    sim: StoreSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, other = sim.loader(), sim.loader()
+    verify, later = verification.verify_release, sim.artefact("EURUSD", seed=2)
+    published: list[object] = []
+
+    def interrupted(envelope: bytes, **options: Any) -> Any:
+        found = verify(envelope, **options)
+        if not published:
+            published.append(later)  # the publisher verifies too
+            sim.publish(later)
+            other.load_current()
+        return found
+
+    monkeypatch.setattr(verification, "verify_release", interrupted)
+    models, refusals = reader.load_current()
+    assert refusals == {}
+    assert list(models) == ["EURUSD"]
+    assert reader.open_release().release.serial == 2
+
+
+def test_two_old_releases_that_take_turns_are_a_rollback(
+    sim: StoreSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = []
+    for seed in (1, 2, 3):
+        sim.publish(sim.artefact("EURUSD", seed=seed))
+        old.append(sim.path(RELEASE_NAME).read_bytes())
+    loader = sim.loader()
+    loader.load_current()
+    turns = cycle([old[1], old[0]])
+    monkeypatch.setattr(verification.Verifier, "_read_release", lambda verifier: next(turns))
+    with pytest.raises(RollbackError) as refusal:
+        loader.load_current()
+    assert refusal.value.code == "DP108"
