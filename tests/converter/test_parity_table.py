@@ -23,6 +23,14 @@ def _check(lines: Sequence[Line]) -> None:
     exact = [found for found in lines if found.tier == "proven"]
     assert [found for found in exact if found.raw_ulp or found.uncertain] == []
     assert [found for found in trees if (found.probability_steps or 0) > 4] == []
+    # Sums that start from a logarithm of each row's own, and powers, are not bit-equal; all others are.
+    summed = [
+        found for found in trees if not found.entry.family.endswith("init a forest") or found.tier == "proven"
+    ]
+    summed = [found for found in summed if not found.entry.family.startswith("IsolationForest")]
+    assert [found for found in summed if found.raw_ulp] == []
+    small = [found for found in trees if not found.entry.family.endswith("200 trees")]
+    assert [found for found in small if (found.probability_ulp or 0) >= 64] == []
     plain = [found for found in trees if found.entry.front in _DIRECT]
     plain = [found for found in plain if found.splits < 8_000]  # of more, not every one is tried
     # Where zero counts as missing, a split beside zero has no two neighbouring doubles that part there.
